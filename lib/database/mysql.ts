@@ -8,9 +8,20 @@ export function isMysql({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'mysql'
 }
 
-/** MariaDB and MySQL 8. @param timeoutMs for a connection */
+/**
+ * MariaDB and MySQL 8. Attacker: listens between the portal and the database of an operator who asked for TLS. So no parameter of the
+ * URL is ignored, and TLS verifies the certificate and its host name, which mysql2 would leave out.
+ *
+ * @param timeoutMs for a connection
+ * @throws ConfigurationError for any parameter except `ssl=true`
+ */
 export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
-  const { hostname: host, password, pathname, port, username } = new URL(url)
+  const { hostname: host, password, pathname, port, search, username } = new URL(url)
+  const isTls = search === '?ssl=true'
+  if (search !== '' && !isTls)
+    throw new ConfigurationError(
+      'DATABASE_URL: of the parameters after `?`, only `ssl=true` is supported for MariaDB and MySQL; for others, give the option `database` a Knex configuration',
+    )
   return {
     client: 'mysql2',
     connection: {
@@ -21,6 +32,7 @@ export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
       database: decodeURIComponent(pathname.slice(1)),
       charset: 'utf8mb4',
       connectTimeout: timeoutMs,
+      ...(isTls && { ssl: { verifyIdentity: true } }),
     },
     pool: { min: 0, max: 10 },
     acquireConnectionTimeout: timeoutMs,

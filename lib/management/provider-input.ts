@@ -3,6 +3,7 @@ import { issuerOfMetadata } from '../providers/issuer.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
+import { isMetadataUrl } from '../providers/setting-values.ts'
 import {
   type ProviderChanges,
   type ProviderSettings,
@@ -135,7 +136,7 @@ export function readChanges(changes: ProviderChanges): Partial<ProviderSettings>
 /** An issuer that was entered as the whole URL of its metadata is used unchanged, such as `…/openid-configuration?p=policy`. */
 function splitMetadataUrl<Settings extends Partial<ProviderSettings>>(settings: Settings): Settings {
   const { issuer, metadataUrl } = settings
-  if (!issuer?.includes('/.well-known/')) return settings
+  if (issuer === undefined || !isMetadataUrl(issuer)) return settings
   return { ...settings, issuer: issuerOfMetadata(issuer), metadataUrl: metadataUrl ?? issuer }
 }
 

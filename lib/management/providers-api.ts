@@ -78,7 +78,8 @@ export class ProvidersApi {
     const keys = await providersTable.clientKeys(provider)
     const clientKeys = keys.length > 0 ? async () => keys : undefined
     const redirectUri = urls.callback(slug, portal)
-    const test = await testProvider({ ...provider, clientSecret, clientKeys, redirectUri }, outbound)
+    const saved = { ...provider, clientSecret, clientKeys, redirectUri, isIssuerKnown: true }
+    const test = await testProvider(saved, outbound)
     const updated = await this.#saveDetected(provider, test)
     await providersTable.recordConnectionTest(updated, test.checks)
     return test

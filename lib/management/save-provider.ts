@@ -114,6 +114,7 @@ export async function updateProvider(
     clientSecret: await resolveSecret(context, provider, changed, asked.clientSecretReference),
     preset: provider.preset,
     redirectUri: urls.callback(slug, portal),
+    isIssuerKnown: asked.issuer === provider.issuer && asked.metadataUrl === provider.metadataUrl,
     clientKeys: resolveClientKeys(context, provider, asked),
   }
   const { settings, keyAlgorithms, checks } = await testAndResolve(asked, candidate, outbound)

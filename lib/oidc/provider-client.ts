@@ -1,8 +1,8 @@
-import { createLocalJWKSet, type JSONWebKeySet } from 'jose'
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK } from 'jose'
 import * as client from 'openid-client'
 import { type ClientAuth, ClientSecretJwt, ClientSecretPost, None, PrivateKeyJwt } from 'openid-client'
 import { type ClientKey, signingKeyOf } from '../providers/client-key.ts'
-import { keysForIssuer } from '../providers/issuer.ts'
+import { keyIssuersFor } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import {
   acceptedAlgorithms,
@@ -269,13 +269,33 @@ async function readMetadata(provider: Provider, outbound: HttpClient): Promise<P
  * Entra names the issuer of each key. The token's unverified `iss` selects the keys: an attacker gains nothing by a false one,
  * because the same `iss` is validated after the signature.
  */
-function keyResolver(provider: Provider, keySet: JSONWebKeySet): KeyResolver {
-  if (provider.preset !== 'entra') return createLocalJWKSet(keySet)
+function keyResolver(provider: Provider, { keys }: JSONWebKeySet): KeyResolver {
+  if (provider.preset !== 'entra') return createLocalJWKSet({ keys })
+  const keysByIssuer = new Map<unknown, JWK[]>()
+  for (const key of keys) {
+    const { issuer } = key as { issuer?: unknown }
+    const group = keysByIssuer.get(issuer)
+    if (group) group.push(key)
+    else keysByIssuer.set(issuer, [key])
+  }
+  // Attacker: forged logout tokens, for a key set of a megabyte. So each key is read once, not for each token.
+  const resolvers = new Map<unknown, KeyResolver>()
   return async (header, token) => {
     const { iss } = JSON.parse(Buffer.from(String(token?.payload), 'base64url').toString()) as {
       iss?: unknown
     }
-    return await createLocalJWKSet({ keys: keysForIssuer(provider, String(iss), keySet.keys) })(header, token)
+    for (const issuer of keyIssuersFor(provider, iss)) {
+      const group = keysByIssuer.get(issuer)
+      if (!group) continue
+      const resolver = resolvers.get(issuer) ?? createLocalJWKSet({ keys: group })
+      resolvers.set(issuer, resolver)
+      try {
+        return await resolver(header, token)
+      } catch (error) {
+        if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      }
+    }
+    throw new errors.JWKSNoMatchingKey()
   }
 }
 

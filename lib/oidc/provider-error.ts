@@ -11,6 +11,9 @@ const harmless = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[
 // Attacker: a provider whose error leads the administrator who reads the quotation to another site.
 const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
 
+/** Attacker: a hostile provider whose messages of a megabyte would each stall the process for a twentieth of a second. */
+const maxReadLength = 10_000
+
 /**
  * Quotes a provider's message for the operator, shortened and without secrets. Some providers repeat the code or the whole
  * request in an error: an attacker who reads the logs could use the code first, or impersonate the portal.
@@ -19,6 +22,7 @@ const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
  */
 export function quoteRedacted(message: string, secrets: readonly string[], maxLength = 300): string {
   const safe = redact(message, secrets)
+    .slice(0, maxReadLength)
     .replace(link, '…')
     .replace(secretLike, (run) => (harmless.test(run) ? run : '…'))
   return JSON.stringify(safe.slice(0, maxLength))

@@ -58,18 +58,16 @@ export function admits(provider: Tenancy, tenant: unknown): boolean {
 }
 
 /**
- * True if a key of Entra may sign for this issuer. Attacker (Storm-0558, 2023): with a stolen key of the personal accounts, they
- * signed in as members of organisations. So the `issuer` that Microsoft adds to a key must be this one, or the template.
- *
- * @param keyIssuer the key's `issuer`; other key sets have none
+ * Returns the values of `issuer` that a key of Entra may have to sign for this issuer. Attacker (Storm-0558, 2023): with a stolen key
+ * of the personal accounts, they signed in as members of organisations. Microsoft adds it to a key; other key sets have none.
  */
-export function maySign({ issuer: own }: Tenancy, issuer: string, keyIssuer: unknown): boolean {
-  return keyIssuer === undefined || keyIssuer === templateOf(own) || keyIssuer === issuer
+export function keyIssuersFor({ issuer: own }: Pick<Tenancy, 'issuer'>, issuer: unknown): unknown[] {
+  return [issuer, templateOf(own), undefined]
 }
 
-/** Selects the keys of Entra that may sign for this issuer. */
-export function keysForIssuer<Key>(provider: Tenancy, issuer: string, keys: readonly Key[]): Key[] {
-  return keys.filter((key) => maySign(provider, issuer, (key as { issuer?: unknown } | null)?.issuer))
+/** True if a key of Entra with this `issuer` may sign for an issuer. */
+export function maySign(provider: Tenancy, issuer: string, keyIssuer: unknown): boolean {
+  return keyIssuersFor(provider, issuer).includes(keyIssuer)
 }
 
 /** True if the settings list the accepted tenants, so that the operator has chosen whose claims to trust. */

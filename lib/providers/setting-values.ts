@@ -143,7 +143,12 @@ const httpUrl = z
 /** Accepts the URL of the metadata, too: consoles show it more often than the issuer. One with a query stays as it is. */
 export const issuerUrl = httpUrl.transform((issuer) => issuer.replace(new RegExp(`${wellKnownPath}/?$`), ''))
 
-export const metadataUrl = httpUrl.refine((url) => url.includes('/.well-known/'), {
+/** Attacker: uploads a document to a site, to sign in as its users. So the path must be a well-known one, not only the query. */
+export function isMetadataUrl(url: string): boolean {
+  return new URL(url).pathname.includes('/.well-known/')
+}
+
+export const metadataUrl = httpUrl.refine(isMetadataUrl, {
   error: 'enter the whole URL, such as `https://id.example.com/.well-known/openid-configuration?p=policy`',
 })
 

@@ -153,6 +153,21 @@ describe('a start on PostgreSQL', () => {
 describe('a start on MariaDB', () => {
   useFresh(freshMariadb)
 
+  it('never continues without TLS where its URL asks for it', async () => {
+    const {
+      host,
+      port,
+      user,
+      password,
+      database: name,
+    } = database.config.connection as Record<string, string>
+    const url = `mysql://${user}:${encodeURIComponent(password ?? '')}@${host}:${port}/${name}`
+    await (await openDatabase({ database: url, migrate: true })).close()
+    await expect(openDatabase({ database: `${url}?ssl=true`, migrate: true })).rejects.toThrow(
+      /^database mysql|secure connection|certificate/,
+    )
+  })
+
   it.each<[name: string, connection: object, message: string]>([
     [
       'reports changed rows in place of matched ones',
@@ -259,6 +274,20 @@ describe('a DATABASE_URL', () => {
       expect(() =>
         configFromUrl(`postgres://ada:${encodeURIComponent(password)}@db.example.com/portal`),
       ).not.toThrow()
+    },
+  )
+
+  it('of MariaDB with ssl=true verifies the certificate and its host name', () => {
+    const read = (more: string) => configFromUrl(`mysql://ada:geheim@db.example.com/portal${more}`)
+    expect(read('').connection).not.toHaveProperty('ssl')
+    expect(read('?ssl=true').connection).toMatchObject({ ssl: { verifyIdentity: true } })
+  })
+
+  it.each(['ssl=false', 'ssl-mode=REQUIRED', 'sslmode=require', 'ssl=true&charset=latin1', 'ssl={}'])(
+    'of MariaDB with the parameter %s is refused, so that none is ignored',
+    (parameter) => {
+      const read = () => configFromUrl(`mysql://ada:geheim@db.example.com/portal?${parameter}`)
+      expect(read).toThrow(/^DATABASE_URL: of the parameters after `\?`, only `ssl=true` is supported/)
     },
   )
 

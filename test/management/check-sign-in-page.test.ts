@@ -173,6 +173,17 @@ describe('the test of the sign-in page', () => {
       expect(message).not.toContain(part)
   })
 
+  it.each([false, true])(
+    'quotes no client secret that the provider repeats (PAR: %s)',
+    async (pushedRequests) => {
+      const { clientSecret } = provider
+      if (pushedRequests) provider.faults.pushedRequests = 'supported'
+      provider.faults.authorizeResponse = { status: 400, body: `not ${clientSecret}, please` }
+      const { message } = await checkPage({ pushedRequests })
+      expect(message).toMatch(/"not …, please"/)
+    },
+  )
+
   it.each(['<script', '<', 'a.', '</head>', 'https', '&'])(
     'takes no time for a page of many %s',
     async (text) => {

@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
@@ -77,6 +80,50 @@ describe('a metadata URL with a query', () => {
     const both = { issuer: 'https://accounts.google.com', metadataUrl: metadataUrl() }
     await expect(portal.connect(provider, both)).rejects.toThrow('names another issuer')
     expect(await stored()).toBeUndefined()
+  })
+
+  it.each(['/\u001b[2J', '/a b', '/\n', '/ä', `/${'x'.repeat(255)}`])(
+    'cannot name an issuer that would control a terminal, or that no row can contain: %j',
+    async (path) => {
+      provider.faults.discovery = { issuer: provider.issuer + path }
+      await expect(portal.connect(provider, { issuer: metadataUrl() })).rejects.toThrow(
+        'names another issuer',
+      )
+    },
+  )
+
+  it('that named its own issuer cannot name another one of the same origin later', async () => {
+    await portal.connect(provider, { issuer: metadataUrl() })
+    // A sign-in would refuse even another slash.
+    for (const issuer of [`${provider.issuer}/`, `${provider.issuer}/victim`]) {
+      provider.faults.discovery = { issuer }
+      expect((await portal.sso.providers.test('acme')).ok).toBe(false)
+    }
+    for (const changes of [{ displayName: 'Acme' }, { issuer: provider.issuer, metadataUrl: metadataUrl() }])
+      await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow('names another issuer')
+    expect(await stored()).toMatchObject({ issuer: provider.issuer })
+  })
+
+  it.each([
+    '/uploads/a.json?/.well-known/x',
+    '/.well-known/../uploads/a.json',
+    '/uploads/a.json#/.well-known/x',
+  ])('cannot lead to any document of a site, as whose users its author could sign in: %s', async (path) => {
+    const document = (await (await fetch(metadataUrl())).json()) as object
+    const site = createServer((_req, res) => {
+      res.setHeader('Content-Type', 'application/json').end(JSON.stringify({ ...document, issuer: origin }))
+    }).listen(0, '127.0.0.1')
+    await once(site, 'listening')
+    const origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`
+    try {
+      for (const input of [{ issuer: origin + path }, { issuer: origin, metadataUrl: origin + path }])
+        await expect(portal.connect(provider, input)).rejects.toThrow(
+          /names another issuer|enter the whole URL|no usable discovery document/,
+        )
+      expect(await stored()).toBeUndefined()
+    } finally {
+      site.close()
+    }
   })
 
   it('requires the client secret again when it changes', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { type ProviderInput, readInput } from '../../lib/management/provider-input.ts'
 import type { ProviderChanges } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
@@ -523,6 +523,32 @@ describe('a user of an Entra provider for many tenants', () => {
     const target = new URL(next(await visitor.post(`${portal.url}/logout`))!)
     expect(target.pathname).toBe('/logout')
     expect(target.searchParams.get('id_token_hint')).toBeTruthy()
+  })
+
+  it('costs no reading of all keys for each forged logout token', async () => {
+    await open('organizations')
+    const issuers = [entra.issuerOf(contoso), entra.issuerOf(fabrikam), undefined]
+    // A hostile key set may contain entries that are not keys.
+    entra.faults.jwks = (keys) => [
+      null,
+      2,
+      ...issuers.flatMap((issuer) => keys.map((key) => ({ ...key, issuer }))),
+    ]
+    const logsOut = async (iss: string, end?: RegExp) => {
+      const token = await signLogoutToken(entra, { iss, sid: 'a session' })
+      const logout_token = end ? token.replace(end, 'forged') : token
+      return (await new Visitor().post(`${portal.url}/logout/entra/backchannel`, { logout_token })).status
+    }
+    const forge = async () => {
+      for (const tenant of [contoso, fabrikam, stranger])
+        expect(await logsOut(entra.issuerOf(tenant), /.{6}$/)).toBe(400)
+    }
+    await forge()
+    const read = jest.spyOn(globalThis, 'structuredClone')
+    await forge()
+    expect(read).not.toHaveBeenCalled()
+    read.mockRestore()
+    expect(await logsOut(entra.issuerOf(contoso))).toBe(200)
   })
 
   it('is signed out only by a logout token of their tenant, signed by a key for that tenant', async () => {

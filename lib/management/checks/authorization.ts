@@ -51,6 +51,7 @@ export async function checkAuthorization(
 ): Promise<Partial<CheckedAuthorization>> {
   if (redirectUri === undefined) return {}
   const [state, nonce] = [randomState(), randomNonce()]
+  const secrets = [state, nonce, ...secretForms(input.clientId, input)]
   const url = new URL(metadata.authorization_endpoint)
   const parameters = {
     ...input.authorizationParameters,
@@ -67,7 +68,7 @@ export async function checkAuthorization(
   for (const [parameter, value] of Object.entries(parameters)) url.searchParams.set(parameter, value)
   const push = method && requestPusher({ ...method, clientId: input.clientId }, input, metadata, outbound)
   const pushed = await push?.(url.href, '').catch((error: Error) => error)
-  if (pushed instanceof Error) return readPushError(pushed, { ...input, redirectUri }, [state, nonce])
+  if (pushed instanceof Error) return readPushError(pushed, redirectUri, secrets)
   try {
     const headers = { accept: 'text/html,application/xhtml+xml' }
     // Never follows a redirect: only the browser of a user may visit where the provider leads.
@@ -78,7 +79,7 @@ export async function checkAuthorization(
       redirect: 'manual',
     })
     const { authorization_endpoint: endpoint } = metadata
-    return await readAnswer(response, { redirectUri, endpoint }, [state, nonce])
+    return await readAnswer(response, { redirectUri, endpoint }, secrets)
   } catch (error) {
     return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
   }
@@ -90,19 +91,14 @@ const untested = (message: string): CheckedAuthorization => ({
 })
 
 /** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
-function readPushError(
-  error: Error,
-  input: TestInput & { redirectUri: string },
-  exchanged: readonly string[],
-): CheckedAuthorization {
+function readPushError(error: Error, redirectUri: string, secrets: readonly string[]): CheckedAuthorization {
   if (isUnreachable(error))
     return untested(`the authorization request cannot be pushed (${describeError(error)})`)
-  const secrets = [...exchanged, ...secretForms(input.clientId, input)]
   const { status, error: code, error_description: description } = error as Partial<ResponseBodyError>
   const text = typeof description === 'string' ? `${code}: ${description}` : code
   const answer =
     text === undefined ? describeError(error) : `status ${status}, ${quoteRedacted(text, secrets)}`
-  return refused(redact(answer, secrets), input.redirectUri)
+  return refused(redact(answer, secrets), redirectUri)
 }
 
 async function readAnswer(

@@ -36,6 +36,8 @@ export type TestInput = Pick<
   | 'certificateAuthority'
 > &
   TrustSettings & {
+    /** true unless the issuer was just entered: the document must then name it, even if only its own URL was entered */
+    isIssuerKnown?: boolean | undefined
     /** absent before the provider is connected */
     clientKeys?: Credentials['clientKeys']
     /** some providers check it before they authenticate the client */

@@ -12,12 +12,14 @@ import { isIssuerOf, issuerOfMetadata, maySign, type Tenancy } from '../../provi
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
-import { failed, ok } from './candidate.ts'
+import { failed, ok, type TestInput } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
 
+type ReachInput = DiscoverySettings & Pick<TestInput, 'isIssuerKnown'>
+
 /** Fetches the metadata. Without them no further check is possible. */
-export async function reach(input: DiscoverySettings, outbound: HttpClient): Promise<Reached> {
+export async function reach(input: ReachInput, outbound: HttpClient): Promise<Reached> {
   try {
     const metadata = await discover(input, outbound)
     const issuer = checkIssuer(metadata.issuer, input)
@@ -37,12 +39,17 @@ export async function reach(input: DiscoverySettings, outbound: HttpClient): Pro
  * that was entered by its URL names its issuer itself, on the same origin. Administrators drop or add a trailing slash; the issuer is
  * saved as the provider writes it.
  */
-function checkIssuer(named: string, input: DiscoverySettings): Check {
-  const { issuer, metadataUrl } = input
+function checkIssuer(named: string, input: ReachInput): Check {
+  const { issuer, metadataUrl, isIssuerKnown } = input
   const isSameSite = metadataUrl === undefined || hasSameOrigin(named, metadataUrl)
-  const isOnlyUrl = metadataUrl !== undefined && issuerOfMetadata(metadataUrl) === issuer
-  if (isSameSite && (isOnlyUrl || withoutSlash(named) === withoutSlash(issuer)))
-    return ok('issuer', `the issuer is ${named}`)
+  const isOnlyUrl =
+    !isIssuerKnown &&
+    metadataUrl !== undefined &&
+    issuerOfMetadata(metadataUrl) === issuer &&
+    // Like an issuer that an administrator enters: it is stored, and shown in terminals.
+    /^[!-~]{1,255}$/.test(named)
+  const isEntered = isIssuerKnown ? named === issuer : withoutSlash(named) === withoutSlash(issuer)
+  if (isSameSite && (isOnlyUrl || isEntered)) return ok('issuer', `the issuer is ${named}`)
   return failed(
     'issuer',
     `the discovery document names another issuer: ${JSON.stringify(named)}`,
