@@ -10,10 +10,9 @@ export type { GuardOptions } from './guard.ts'
 export type { Mailer, MailMessage } from './mail/mail.ts'
 export type { OutboundSettings } from './oidc/http-client.ts'
 export type { LinkingOptions, PortalSsoOptions, SessionOptions } from './options.ts'
-export type { PortalApi, PortalSso } from './portal-sso.ts'
+export type { PortalApi, PortalSso, SessionMiddlewareOptions } from './portal-sso.ts'
 export type { SecretReferenceOptions } from './providers/secret-references.ts'
 export type { RegistrationField } from './registration/registration-form.ts'
-export type { SessionMiddlewareOptions } from './session.ts'
 export type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
 export type { RedisLike } from './sessions/session-store.ts'
 export type { ActOptions } from './shared/act-options.ts'
@@ -30,11 +29,12 @@ export type { Identity } from './oidc/identity.ts'
 export type { BlockedIdentity, BlockReason } from './users/blocked-identities-table.ts'
 export { normaliseEmail } from './users/email-address.ts'
 export type { LinkedIdentity } from './users/identities-table.ts'
-export type { EntraAccount, Subject } from './users/subject.ts'
 export type {
+  EntraAccount,
   LinkedAddress,
   LinkListener,
   Registration,
+  Subject,
   User,
   UserDirectory,
 } from './users/user-directory.ts'
@@ -43,12 +43,16 @@ export type { UsersApi } from './users/users.ts'
 // Providers.
 
 export type { PublishedKey } from './management/client-keys.ts'
-export type { DisableOptions, EnableOptions } from './management/enable-provider.ts'
 export type { ImportOptions, ImportResult } from './management/import-providers.ts'
 export type { ProviderFile, ProviderInFile } from './management/provider-file.ts'
 export type { ProviderInput } from './management/provider-input.ts'
+export type {
+  DisableOptions,
+  EnableOptions,
+  ProviderUsage,
+  RemovedProvider,
+} from './management/provider-lifecycle.ts'
 export type { ProvidersApi } from './management/providers-api.ts'
-export type { ProviderUsage, RemovedProvider } from './management/retire-provider.ts'
 export type { UpdateOptions } from './management/save-provider.ts'
 export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'

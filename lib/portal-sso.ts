@@ -1,4 +1,4 @@
-import type { Request, RequestHandler, Router } from 'express'
+import { type Request, type RequestHandler, Router } from 'express'
 import { type AdminOptions, adminRouter } from './admin/admin.ts'
 import { BreakGlassApi } from './classic-login/break-glass.ts'
 import { HistoryApi } from './events/event-history.ts'
@@ -11,10 +11,15 @@ import { SessionsApi } from './management/sessions-api.ts'
 import type { Modules } from './modules.ts'
 import { limitRefusals } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
-import { type SessionMiddlewareOptions, sessionMiddleware } from './session.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 import { UsersApi } from './users/users.ts'
+
+/** Options of `sso.session`. */
+export interface SessionMiddlewareOptions {
+  /** Whether the host mounts its own express-session before this. Default false: the plugin's own, in Redis. */
+  own?: boolean | undefined
+}
 
 /** The actions of administrators and code in one portal. Every method takes `{ portal, actor }` as its last argument. */
 export class PortalApi {
@@ -69,8 +74,12 @@ export class PortalSso extends PortalApi {
    *
    * @param options `own: true` if the host mounts its own express-session before it
    */
-  session(options?: SessionMiddlewareOptions): RequestHandler {
-    return sessionMiddleware(this.#modules, options)
+  session(options: SessionMiddlewareOptions = {}): RequestHandler {
+    const { errorHandler, sessions } = this.#modules
+    const routes = Router()
+    if (!options.own) routes.use(sessions.cookieSession())
+    // Errors of either get our error page; the host's would show their message.
+    return routes.use(sessions.identify, errorHandler.handle)
   }
 
   /** The login, registration, account and logout pages and the protocol's endpoints. Also starts the maintenance timer. */

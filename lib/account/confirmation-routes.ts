@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
 import { MailError } from '../mail/mail.ts'
-import { sendCodeMail } from '../mail/verification-code-mail.ts'
+import { sendCodeMail } from '../mail/mails.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'
@@ -33,8 +33,8 @@ export interface ConfirmationModules {
 export const confirmationPage = '/account/security/confirm'
 
 /**
- * `/account/security/confirm`: the proofs for users whose provider cannot prove a re-authentication. Attacker: a thief of the session
- * would choose the weakest proof. So the page is only for those providers, and no guard counts what it proves.
+ * `/account/security/confirm`: other proofs for users whose provider cannot prove a re-authentication. Attacker: with a stolen session,
+ * they would choose the weakest proof. So the page serves only those providers, and no guard accepts its proof.
  */
 // Long: one small handler for each route.
 export function confirmationRoutes(
@@ -106,27 +106,29 @@ export function confirmationRoutes(
     })
   }
 
-  async function record(req: Request, { user, provider }: Step, reason?: string): Promise<void> {
-    const { portal, slug } = provider
-    const by = { portal, provider: slug, userId: String(user.id), clientAddress: req.ip }
-    await events.record(
+  const eventFields = (req: Request, { user, provider: { portal, slug } }: Step) => ({
+    portal,
+    provider: slug,
+    userId: String(user.id),
+    clientAddress: req.ip,
+  })
+
+  const record = (req: Request, current: Step, reason?: string) =>
+    events.record(
       reason === undefined
-        ? { kind: 'email-verified', ...by }
-        : { kind: 'email-code-failed', ...by, detail: { reason } },
+        ? { kind: 'email-verified', ...eventFields(req, current) }
+        : { kind: 'email-code-failed', ...eventFields(req, current), detail: { reason } },
     )
-  }
 
   async function send(req: Request, res: Response, current: Step): Promise<void> {
-    const { user, provider, email, context } = current
+    const { email, context } = current
     if (!emailVerification || email === undefined) return await show(req, res, current)
     const deliver = async (code: string) =>
       await sendCodeMail(emailVerification.mail, pages.locale(req), { to: email, code, minutes: codeMinutes })
     try {
       const sent = await emailVerification.codes.send(context, email, deliver)
       if (sent) {
-        const { portal, slug } = provider
-        const by = { portal, provider: slug, userId: String(user.id), clientAddress: req.ip }
-        await events.record({ kind: 'email-code-sent', ...by })
+        await events.record({ kind: 'email-code-sent', ...eventFields(req, current) })
         return await show(req, res, current, { sent: sent.id })
       }
       await record(req, current, 'too-many')

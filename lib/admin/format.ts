@@ -18,7 +18,7 @@ export function day(at: string): string {
 }
 
 /** @param at ISO 8601 */
-export function dateTime(at: string): string {
+function dateTime(at: string): string {
   return `${dateTimeFormat.format(new Date(at))} UTC`
 }
 
@@ -35,8 +35,11 @@ const checkNames: Record<string, string> = {
   authentication: 'Authentication',
   credentials: 'Credentials',
   authorization: 'Sign-in page',
+  par: 'Pushed requests (PAR)',
+  dpop: 'DPoP',
   pkce: 'PKCE',
   userinfo: 'UserInfo',
+  unsupported: 'Unsupported features',
   logout: 'Sign-out',
   'back-channel': 'Back-channel logout',
   vouching: 'Trusted addresses',

@@ -51,7 +51,7 @@ export async function showProvider(
   await showPage(page, 'provider', locals, failure.problem === undefined ? 200 : 422)
 }
 
-/** The metadata only announces back-channel logout. Refused tokens show that it does not work, or that somebody forges some. */
+/** The metadata only announces back-channel logout. Refused tokens show that it does not work, or that someone sends forged ones. */
 function withRefusedLogouts(
   checks: readonly Check[] | undefined,
   refused: readonly RefusedLogoutTokens[],

@@ -52,7 +52,7 @@ export function readValidEnvironment(): Environment {
 /**
  * Opens the database, and closes it after the action.
  *
- * @param options.creates whether a file that does not exist is created; default false
+ * @param options.creates true to create a missing SQLite file; default false
  * @throws ConfigurationError with a sentence about the database, if it cannot be used
  */
 export async function withDatabase<T>(

@@ -1,4 +1,4 @@
-import { checkVouching } from '../management/checks/vouching.ts'
+import { checkVouching } from '../management/test-provider.ts'
 import {
   type Claims,
   identityFrom,

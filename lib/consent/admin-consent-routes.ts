@@ -26,7 +26,7 @@ export type Consent = { state: string | undefined } & (
  *
  * @param provider tells which tenants may consent
  */
-export function readConsent(req: Request, provider: Tenancy): Consent {
+function readConsent(req: Request, provider: Tenancy): Consent {
   // Not req.query: the host's parser may merge or nest duplicate parameters.
   const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
   const single = (name: string) => (parameters.getAll(name).length === 1 ? parameters.get(name) : null)

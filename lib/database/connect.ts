@@ -23,7 +23,7 @@ export function connectDatabase(source: Knex | Knex.Config | string): Database {
   const { dialect } = knex.client as { dialect: string }
   if (!['postgresql', 'mysql', 'sqlite3'].includes(dialect))
     throw new ConfigurationError(
-      `database: ${dialect} is not supported; give PostgreSQL, MariaDB, MySQL or SQLite`,
+      `database: ${dialect} is not supported; use PostgreSQL, MariaDB, MySQL or SQLite`,
     )
   const close = async () => {
     if (knex !== source) await knex.destroy()
@@ -98,24 +98,24 @@ export function isSqlite({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'sqlite3'
 }
 
-/** Sentences for the failures that an operator can mend, by the code or the name of the driver's error. */
+/** Advice for the operator, by the code or the name of the driver's error. */
 const explanations: Readonly<Record<string, string>> = {
   MODULE_NOT_FOUND:
     'its driver is missing: install it with `npm install pg` for PostgreSQL, and `npm install mysql2` for MariaDB and MySQL',
-  KnexTimeoutError: 'it does not respond: check that the server runs',
-  CANTOPEN: 'its file cannot be opened: check the path, and the rights to the folder',
-  ECONNREFUSED: 'nothing listens at its address: check the address, and that the server runs',
+  KnexTimeoutError: 'it does not respond: check whether the server is running',
+  CANTOPEN: 'its file cannot be opened: check the path and the permissions of its folder',
+  ECONNREFUSED: 'nothing listens at its address: check the address, and whether the server is running',
   ENOTFOUND: 'its host name is unknown: check the address',
-  '28P01': 'it refuses the user or the password',
-  '28000': 'it refuses the user or the password',
+  '28P01': 'it rejects the user name or the password',
+  '28000': 'it rejects the user name or the password',
   '3D000': 'it does not exist: create it first',
   ER_BAD_DB_ERROR: 'it does not exist: create it first',
-  ER_ACCESS_DENIED_ERROR: 'it refuses the user or the password',
+  ER_ACCESS_DENIED_ERROR: 'it rejects the user name or the password',
   ER_TABLEACCESS_DENIED_ERROR:
-    'its user may not do this: run `portal-sso migrate` with one who may change tables',
-  '42501': 'its user may not do this: run `portal-sso migrate` with one who may change tables',
-  '25006': 'it is read-only: run `portal-sso migrate` where it can be written',
-  SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` where it can be written',
+    'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
+  '42501': 'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
+  '25006': 'it is read-only: run `portal-sso migrate` on a writable server',
+  SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` on a writable server',
 }
 
 /** True for errors of the connection, or of the database itself. */
@@ -124,7 +124,7 @@ export function isDatabaseError(error: unknown): boolean {
   return name === 'KnexTimeoutError' || Object.hasOwn(explanations, String(code))
 }
 
-/** @returns an error with one sentence that names the database, without its password, and says what to do */
+/** @returns an error whose message names the database, without its password, and what to do */
 export function explainDatabaseError(error: unknown, knex: Knex): Error {
   if (error instanceof ConfigurationError) return error
   const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
@@ -148,4 +148,24 @@ function withoutPassword(url: string): string {
   if (!URL.canParse(url)) return ''
   const { host, pathname, protocol, username } = new URL(url)
   return `${protocol}//${username && `${username}@`}${host}${pathname}`
+}
+
+/**
+ * Runs a transaction, and repeats it once after a deadlock: `act` must change nothing outside of the database.
+ */
+export async function inTransaction<T>(
+  knex: Knex,
+  act: (transaction: Knex.Transaction) => Promise<T>,
+): Promise<T> {
+  try {
+    return await knex.transaction(act)
+  } catch (error) {
+    if (!isDeadlock(error)) throw error
+    return await knex.transaction(act)
+  }
+}
+
+function isDeadlock(error: unknown): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return code === 'ER_LOCK_DEADLOCK' || code === '40001' || code === '40P01'
 }

@@ -55,8 +55,8 @@ export const migratorConfig: Knex.MigratorConfig = {
 }
 
 /**
- * Runs the pending migrations. Waits for a minute at most while another instance runs them. With none pending it only reads, so a
- * database role without the right to change tables suffices.
+ * Runs the pending migrations, or waits up to a minute while another instance runs them. If none is pending, it only reads, so the
+ * database user needs no right to change tables.
  *
  * @returns the names of the migrations that this call ran
  */
@@ -93,7 +93,7 @@ export async function unlockMigrations(knex: Knex): Promise<void> {
       // A running migration holds the row. Waiting for it would release the lock of the next one.
       const free = isSqlite(knex) ? rows() : rows().forUpdate().skipLocked()
       if (!(await free.first()) && (await rows().first()))
-        throw new ConfigurationError('another process is running the migrations at the moment: wait for it')
+        throw new ConfigurationError('another process is running the migrations: wait until it has finished')
       // knex's own function deletes the row and inserts another one; a waiting instance could insert a second one in between.
       await rows().update({ is_locked: 0 })
     })
@@ -144,7 +144,7 @@ async function createLock(knex: Knex): Promise<void> {
   } catch (error) {
     if (!isRace(error)) throw error
   }
-  // Not `ignore()`: in MySQL that is INSERT IGNORE, which also cuts off values.
+  // Not `ignore()`: in MySQL that is INSERT IGNORE, which also truncates values.
   if (!(await migrationTable(knex, lockTableName).first()))
     await migrationTable(knex, lockTableName)
       .insert({ index: 1, is_locked: 0 })

@@ -40,8 +40,8 @@ export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
 }
 
 /**
- * Refuses settings under which checks would silently pass: with the number of changed rows in place of matched ones, two sign-ins in
- * the same millisecond would end each other, and without the strict mode, values would be cut off.
+ * Refuses settings that break checks silently. If an update reports changed rows in place of matched ones, two sign-ins in the same
+ * millisecond end each other. Without the strict mode, values are truncated.
  *
  * @throws ConfigurationError with the setting to change
  */
@@ -62,9 +62,7 @@ export async function assertMysqlSettings(knex: Knex): Promise<void> {
     throw new ConfigurationError('database: add STRICT_TRANS_TABLES to `sql_mode`')
 }
 
-/**
- * Compares texts byte by byte. Others, even `utf8mb4_bin`, ignore blanks at the end: two subjects of a provider would share a user.
- */
+/** Compares byte by byte. Other collations, even `utf8mb4_bin`, ignore trailing spaces: two subjects would share a user. */
 export async function binaryCollation(knex: Knex): Promise<string> {
   const [[{ version }]] = (await knex.raw('select version() as version')) as [[{ version: string }]]
   return /mariadb/i.test(version) ? 'utf8mb4_nopad_bin' : 'utf8mb4_0900_bin'

@@ -2,8 +2,8 @@ import type { Knex } from 'knex'
 import { binaryCollation, isMysql } from './mysql.ts'
 
 /**
- * Creates a table. MariaDB and MySQL cannot undo that in a transaction: the table is built under another name, and a migration that
- * crashed in between can run again.
+ * Creates a table. MariaDB and MySQL cannot roll that back, so the table is built under another name. A migration that crashed in
+ * between can run again.
  */
 export async function createTable(
   knex: Knex,

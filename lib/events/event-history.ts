@@ -68,7 +68,7 @@ export interface Activity {
 export interface RefusedLogoutTokens {
   /** The failed check, as in the log. */
   reason: string
-  /** How many of the last thousand failures of the provider, and of the last 30 days. */
+  /** Number among the last thousand failures of the provider in the last 30 days. */
   count: number
   /** ISO 8601. */
   lastAt: string

@@ -7,8 +7,7 @@ import { restartQuery } from '../sign-in/reauthentication.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
-import { sendRedirectPage } from '../web/redirect-page.ts'
+import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { acceptsHtml } from '../web/request.ts'
 import type { StateCookie } from '../web/sealed-cookie.ts'
 import { type Logout, logoutUrl } from './logout.ts'
@@ -89,7 +88,7 @@ export function logoutRoutes(
     await pages.show(req, res, 'signed-out', { loginHref, provider })
   })
 
-  /** The path is ours and starts a new attempt: nothing of the provider's response decides where the browser goes. */
+  /** The path is ours and starts a new attempt: nothing in the provider's response decides where the browser goes. */
   async function resume(req: Request, res: Response, { attempt }: FoundAttempt): Promise<void> {
     const providers = await providersTable.listEnabled(portalOf(req))
     const provider = providers.find(({ id }) => id === attempt.providerId)

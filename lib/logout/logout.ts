@@ -76,7 +76,7 @@ export class Logout {
    * Signs the user out at the provider, and from there leads back to a sign-in (`/logout/done`). Attacker: makes a browser follow
    * this URL from another site. Without a hint the provider must ask the user (RP-Initiated Logout 1.0, 2).
    *
-   * @param attempt.logoutHint only for a link on our own page. Hydra returns nobody without it
+   * @param attempt.logoutHint only for a link on our own page; without it, Hydra does not return the user
    * @returns the URL of the logout request; `undefined` if the provider has none, or its row says that sign-out ends only our session
    */
   async signOutFirst(

@@ -1,7 +1,14 @@
+import type { Knex } from 'knex'
+import type { EventLog } from '../events/event-log.ts'
+import type { RefusalLog } from '../events/refusal-log.ts'
+import type { Mail } from '../mail/mail.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
+import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
 
 /** Bounded work that several instances may do at the same time. */
 export type Task = () => Promise<void>
@@ -60,5 +67,75 @@ export class Maintenance {
     this.#timer = setTimeout(() => void this.run().then(() => this.#schedule()), delayMs)
     // A pending timer must not keep a finished process alive.
     this.#timer.unref()
+  }
+}
+
+/** The tasks in the order in which they run. Expired rows are kept as long as a rule or a slow clock needs them. */
+export function createMaintenance(
+  core: Core,
+  modules: {
+    events: EventLog
+    refusalLog: RefusalLog
+    sessions: Sessions
+    mail: Mail | undefined
+    adminMail: readonly string[]
+    /** days for which events are kept */
+    retentionDays: number
+  },
+): Maintenance {
+  const { knex } = core
+  const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
+  return new Maintenance(core, {
+    'summarize omitted records': () => refusalLog.summarize(),
+    'retire providers': () => retireDueProviders(core, events, sessions.table),
+    'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
+    'purge removed providers': () => purgeRemovedProviders(core, events),
+    'delete sessions': () => deleteInBatches(knex, 'sso_sessions', 'expires_at', HOUR),
+    // The mail limits count the codes of the last hour.
+    'delete codes': () => deleteInBatches(knex, 'sso_email_verifications', 'sent_at', 2 * HOUR),
+    'delete logout tokens': () => deleteInBatches(knex, 'sso_logout_tokens', 'expires_at', HOUR),
+    'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
+    'delete redeemed codes': () => deleteInBatches(knex, 'sso_redeemed_codes', 'expires_at', HOUR),
+    'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
+  })
+}
+
+/** Deleting millions of rows in one statement would hold its locks for minutes. */
+const batchSize = 1000
+/** The next run deletes the rest. */
+const maxRowsPerRun = 20_000
+const maxRunMs = 10 * SECOND
+
+type AgingTable =
+  | 'sso_events'
+  | 'sso_logout_tokens'
+  | 'sso_email_verifications'
+  | 'sso_sessions'
+  | 'sso_one_time_links'
+  | 'sso_redeemed_codes'
+
+/**
+ * Deletes rows whose `column` is older than `retentionMs`, oldest first, up to the limits of one run. Several instances may do
+ * so at the same time.
+ *
+ * @param column an ISO 8601 date with an index
+ */
+async function deleteInBatches(
+  knex: Knex,
+  table: AgingTable,
+  column: string,
+  retentionMs: number,
+): Promise<void> {
+  const startedAt = Date.now()
+  const until = new Date(startedAt - retentionMs).toISOString()
+  for (let done = 0; done < maxRowsPerRun && Date.now() - startedAt < maxRunMs; done += batchSize) {
+    // Two statements: not every database can delete with a limit, or from a table that the same statement reads.
+    const ids: string[] = await knex(table)
+      .where(column, '<', until)
+      .orderBy(column)
+      .limit(batchSize)
+      .pluck('id')
+    if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
+    if (ids.length < batchSize) return
   }
 }

@@ -1,6 +1,6 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { Mail } from '../mail/mail.ts'
-import { sendExpiryMail } from '../mail/secret-expiry-mail.ts'
+import { sendExpiryMail } from '../mail/mails.ts'
 import type { Provider } from '../providers/provider.ts'
 import { type ProviderRow, providerColumns, providerFromRow } from '../providers/providers-table.ts'
 import { describeError } from '../shared/errors.ts'

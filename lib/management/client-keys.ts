@@ -3,10 +3,10 @@ import {
   type ClientKeyAlgorithm,
   type KeyState,
   keyAlgorithmFor,
-  leadTime,
+  keysWithState,
+  leadTimeMs,
   makeClientKey,
   publicHalf,
-  standing,
 } from '../providers/client-key.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
@@ -33,7 +33,12 @@ export async function listClientKeys(
   { portal }: ResolvedActOptions,
 ): Promise<PublishedKey[]> {
   const keys = await providersTable.clientKeys(await providersTable.get(portal, slug))
-  return standing(keys, Date.now()).map(({ key: { kid, alg, from }, state }) => ({ kid, alg, state, from }))
+  return keysWithState(keys, Date.now()).map(({ key: { kid, alg, from }, state }) => ({
+    kid,
+    alg,
+    state,
+    from,
+  }))
 }
 
 /** Publishes a new key. It signs an hour later, so that the provider has time to fetch it. */
@@ -49,16 +54,16 @@ export async function rotateClientKey(
     throw conflict(`"${slug}" authenticates with ${clientAuthentication}: it has no key`)
   // The algorithms that the provider accepts may have changed since the previous key.
   const { metadata } = await connectedProviders.connect(provider).client()
-  const signing = standing(await providersTable.clientKeys(provider), Date.now()).find(
+  const signing = keysWithState(await providersTable.clientKeys(provider), Date.now()).find(
     ({ state }) => state === 'signing',
   )
   const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported, signing?.key.alg)
   if (!alg) throw conflict(`"${slug}" accepts none of our algorithms for private_key_jwt`)
   const now = Date.now()
-  const next = await makeClientKey(alg, now + leadTime)
+  const next = await makeClientKey(alg, now + leadTimeMs)
   const { kid, from } = next
   await providersTable.changeClientKeys(provider, (keys) => {
-    const current = standing(keys, now)
+    const current = keysWithState(keys, now)
     const waiting = current.find(({ state }) => state === 'next')
     if (waiting)
       throw conflict(
@@ -90,7 +95,7 @@ export function clientKeysRoute(
     if (keys.length === 0) throw new PortalSsoError('provider_not_found', 'no provider of that name has keys')
     // Not `public`: the response to an administrator may renew the session cookie, and a shared cache would pass it on.
     res.set('cache-control', `private, max-age=${maxAgeSeconds}`)
-    res.json({ keys: standing(keys, Date.now()).map(({ key }) => publicHalf(key)) })
+    res.json({ keys: keysWithState(keys, Date.now()).map(({ key }) => publicHalf(key)) })
   })
   return Router().get('/login/:provider/jwks.json', show)
 }

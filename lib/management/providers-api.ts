@@ -6,19 +6,21 @@ import type { ProviderChanges } from '../providers/settings.ts'
 import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { listClientKeys, type PublishedKey, rotateClientKey } from './client-keys.ts'
 import type { ManagementContext } from './context.ts'
-import { assertTestedSignIn, type DisableOptions, type EnableOptions } from './enable-provider.ts'
 import { type ImportOptions, type ImportResult, importProviders } from './import-providers.ts'
 import { exportProviders, type ProviderFile } from './provider-file.ts'
 import { type ProviderInput, readSlug } from './provider-input.ts'
 import {
+  assertTestedSignIn,
   cancelRetirement,
+  type DisableOptions,
+  type EnableOptions,
   listRemovedProviders,
   type ProviderUsage,
   providerUsage,
   type RemovedProvider,
   restoreProvider,
   retireProvider,
-} from './retire-provider.ts'
+} from './provider-lifecycle.ts'
 import {
   connectProvider,
   describeChanges,

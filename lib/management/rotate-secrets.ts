@@ -1,4 +1,4 @@
-import { inTransaction } from '../database/transaction.ts'
+import { inTransaction } from '../database/connect.ts'
 import { clientKeysContext } from '../providers/providers-table.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'

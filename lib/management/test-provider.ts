@@ -1,5 +1,6 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { type ClientMethod, pushesRequests } from '../oidc/provider-client.ts'
+import { describeVouching, type TrustSettings } from '../oidc/vouches.ts'
 import type { Check } from '../providers/provider.ts'
 import {
   type AssertionAudience,
@@ -10,7 +11,7 @@ import {
 import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthorization } from './checks/authorization.ts'
-import type { TestInput } from './checks/candidate.ts'
+import { ok, type TestInput, warning } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
 import { checkKeys, reach } from './checks/documents.ts'
@@ -26,7 +27,6 @@ import {
   checkUserInfo,
   chooseAuthentication,
 } from './checks/metadata.ts'
-import { checkVouching } from './checks/vouching.ts'
 
 /** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
 export class ProviderTestError extends ManagementError {
@@ -50,7 +50,7 @@ export interface ProviderTest {
   ok: boolean
   /** Results in the order of the checks. */
   checks: Check[]
-  /** As the provider's metadata spell it. Absent if they could not be read. */
+  /** As the provider's metadata spells it. Absent if the metadata could not be read. */
   issuer?: string
   /** The method that the provider accepted, or else the one to use, as entered or from the metadata. Absent if none fits. */
   clientAuthentication?: ClientAuthentication
@@ -134,4 +134,11 @@ function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
     ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
+}
+
+/** Shows which addresses of the provider are trusted. */
+export function checkVouching(settings: TrustSettings): Check {
+  const { description, warning: found } = describeVouching(settings)
+  const message = `it vouches for ${description}`
+  return found ? warning('vouching', `${message}; ${found.reason}`, found.hint) : ok('vouching', message)
 }

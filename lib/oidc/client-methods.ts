@@ -1,4 +1,4 @@
-import { standing } from '../providers/client-key.ts'
+import { keysWithState } from '../providers/client-key.ts'
 import {
   assertionAudiences,
   type ClientAuthentication,
@@ -21,8 +21,8 @@ export function announcedMethods({
 }
 
 /**
- * The other ways in which the client may be registered: those that its provider announces and the credentials allow. A client with
- * keys never sends a secret instead, and one that was chosen to be public has nothing to send.
+ * The other methods that the client may be registered for: those that its provider announces and the credentials allow. A client with
+ * keys never sends a secret instead, and a public client has nothing to send.
  */
 export async function otherMethods(
   client: ClientSettings,
@@ -36,7 +36,7 @@ export async function otherMethods(
       ? await waysWithKeys(current, credentials, metadata)
       : waysWithSecret(client, current, credentials, metadata)
   const isCurrent = (way: ClientMethod) => JSON.stringify(way) === JSON.stringify(current)
-  // First the same method in another form: it is the likelier one.
+  // The same method in another form is likelier, so it comes first.
   const isSame = (way: ClientMethod) => way.clientAuthentication === clientAuthentication
   const others = ways.filter((way) => !isCurrent(way))
   return [...others.filter(isSame), ...others.filter((way) => !isSame(way))]
@@ -47,7 +47,7 @@ async function waysWithKeys(
   { clientKeys }: Credentials,
   metadata: ProviderMetadata,
 ): Promise<ClientMethod[]> {
-  const keys = standing((await clientKeys?.()) ?? [], Date.now())
+  const keys = keysWithState((await clientKeys?.()) ?? [], Date.now())
   const spares = keys.filter(({ state }) => state === 'spare')
   const ids = [undefined, ...spares.map(({ key }) => key.kid)]
   return ids.flatMap((kid) => withAudiences({ ...current, kid }, metadata))
@@ -67,7 +67,7 @@ function waysWithSecret(
     ...current,
     clientAuthentication,
   })
-  // Both encodings of letters and digits are the same.
+  // The two encodings differ only for special characters.
   const isEncoded =
     new Set(secretEncodings.map((each) => basicCredentials(clientId, clientSecret, each))).size > 1
   const encodings = isEncoded ? secretEncodings : [current.secretEncoding]

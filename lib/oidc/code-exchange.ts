@@ -1,5 +1,5 @@
 import * as client from 'openid-client'
-import { isIssuerOf, issuerFor, isTemplated, ofAnotherTenant } from '../providers/issuer.ts'
+import { isIssuerOf, issuerFor, isTemplated, otherTenantError } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
@@ -168,7 +168,7 @@ async function findTenant(
   if (named !== null) return named
   const tid = await readTenant()
   const issuer = issuerFor(provider, tid)
-  if (issuer === undefined) throw ofAnotherTenant(tid)
+  if (issuer === undefined) throw otherTenantError(tid)
   return issuer
 }
 
@@ -176,7 +176,7 @@ async function findTenant(
 export type UserInfo = { claims: Claims; failure?: undefined } | { claims?: undefined; failure?: unknown }
 
 /**
- * Fetches UserInfo (Core 5.3). If the request fails, the sign-in goes on without its claims.
+ * Fetches UserInfo (Core 5.3). If the request fails, the sign-in continues without its claims.
  *
  * @param verify verifies the signature of a signed response
  * @throws for claims of another subject (Core 5.3.2), and for a signed response that is not valid

@@ -45,7 +45,7 @@ export function documentUrl({ preset, issuer, clientId, metadataUrl }: Discovery
   return `${issuer.replace(/\/$/, '')}${wellKnownPath}${query === undefined ? '' : `?${query}`}`
 }
 
-/** The settings name another issuer than the discovery document. Waiting does not help: one of them is wrong. */
+/** The settings and the discovery document name different issuers. One of them is wrong, so waiting does not help. */
 export class IssuerMismatchError extends CheckError {
   override readonly name = 'IssuerMismatchError'
   /** of the document */
@@ -95,8 +95,8 @@ function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
 }
 
 /**
- * Leaves out members that are null, empty or of another type than a list or a boolean where they say what is supported. Of a list it
- * keeps the strings: an object such as `{ toString: 1 }` would throw when it is compared or shown.
+ * Drops members that are null or empty, and `*_supported` members that are neither a list nor a boolean. Of a list, it keeps only the
+ * strings: an object such as `{ toString: 1 }` would throw when it is compared or shown.
  */
 function withUsableMembers<T extends object>(metadata: T): T {
   const members = Object.entries(withoutEmpty(metadata)).flatMap(([name, value]): [string, unknown][] => {

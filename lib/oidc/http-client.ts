@@ -83,7 +83,7 @@ const maxResponseBytes = 1024 * 1024
 const maxConsecutiveFailures = 5
 const retryDelayMs = 10_000
 const maxRedirects = 3
-/** of a request body whose failure counts: those with the code of a known provider are smaller */
+/** Failures of requests with larger bodies do not count: the codes of all known providers are shorter. */
 const maxCountedBytes = 4096
 /** providers whose connections are kept; each takes a few kilobytes */
 const maxAgents = 200

@@ -140,7 +140,7 @@ export class KeySet {
   }
 }
 
-/** True if an endpoint is not there any more: the provider may have moved it. */
+/** True if an endpoint is gone: the provider may have moved it. */
 export function isGone({ status }: Response): boolean {
   return status === 404 || status === 410
 }

@@ -30,9 +30,9 @@ export interface Credentials {
   clientKeys?: (() => Promise<readonly ClientKey[]>) | undefined
 }
 
-/** How a client authenticates. Providers register a client for one way, and refuse the others. */
+/** How a client authenticates. Many providers register a client for one method, and refuse the others. */
 export type ClientMethod = Pick<Provider, 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'> & {
-  /** id of the key that signs; omitted: the one that signs at the moment */
+  /** id of the key that signs; omitted: the current one */
   kid?: string | undefined
 }
 

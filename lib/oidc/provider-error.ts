@@ -8,7 +8,7 @@ const secretLike = /[\w~+=%-]{20,}/g
 // Useful to the operator and harmless: error names (`temporarily_unavailable`), and trace ids for the provider's support.
 const harmless = /^(?:[a-z]+(?:[_-][a-z]+)+|[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12})$/
 
-// Attacker: an error page that sends the administrator who reads the quotation to another site.
+// Attacker: a provider whose error leads the administrator who reads the quotation to another site.
 const link = /\b(?:[a-z][a-z\d+.-]{0,20}:\/\/|www\.)[^\s"'<>]+/gi
 
 /** Attacker: a hostile provider whose messages of a megabyte would each stall the process for a twentieth of a second. */
@@ -32,8 +32,8 @@ export function quoteRedacted(message: string, secrets: readonly string[], maxLe
 const linkLike = /\S*(?:@|:\/\/)\S*|(?:[\p{L}\p{M}\p{N}_-]+[.。．｡])+[\p{L}\p{M}]{2,}\S*/gu
 
 /**
- * Describes the error of an authorization response. Attacker: anyone who writes text or a link into the operator's log by an
- * error in their own browser. So it is quoted as one line of at most 200 characters, without links and addresses.
+ * Describes the error of an authorization response. Attacker: anyone can forge one in their own browser, to put a text or a link into
+ * the operator's log. So it is quoted as one line of at most 200 characters, without links and addresses.
  */
 export function describeReportedError(
   error: string,
@@ -61,12 +61,12 @@ export function redact(text: string, secrets: readonly string[]): string {
 }
 
 /** Extracts Entra's error number, such as `AADSTS65001`. */
-export function entraCode(description: unknown): string | undefined {
+function entraCode(description: unknown): string | undefined {
   return typeof description === 'string' ? /\bAADSTS\d{5,8}\b/.exec(description)?.[0] : undefined
 }
 
 /**
- * Returns the problem that the user reads, if the error says what it is (OpenID Connect Core 3.1.2.6; Entra's error numbers).
+ * Returns the problem to show, if the error names one (OpenID Connect Core 3.1.2.6; Entra's error numbers).
  * `interaction_required` is general: with another number it does not mean missing consent.
  */
 export function problemOf(error: string, description: unknown): ProblemCode | undefined {

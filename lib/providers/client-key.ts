@@ -19,7 +19,7 @@ export interface ClientKey {
  */
 export type KeyState = 'next' | 'signing' | 'retired' | 'spare'
 
-export interface Standing<Key> {
+export interface KeyWithState<Key> {
   key: Key
   state: KeyState
 }
@@ -40,7 +40,7 @@ export const clientKeyAlgorithms = [
 export type ClientKeyAlgorithm = (typeof clientKeyAlgorithms)[number]
 
 /** Milliseconds from publishing a key to signing with it. Providers cache a key set for minutes, rarely longer. */
-export const leadTime = 3_600_000
+export const leadTimeMs = 3_600_000
 /** a key stays published this long after its successor starts to sign */
 const retiredForMs = 24 * 3_600_000
 
@@ -96,16 +96,16 @@ export async function makeClientKey(alg: ClientKeyAlgorithm, from: number): Prom
  *
  * @param now milliseconds
  */
-export function standing<Key extends Pick<ClientKey, 'from' | 'spare'>>(
+export function keysWithState<Key extends Pick<ClientKey, 'from' | 'spare'>>(
   keys: readonly Key[],
   now: number,
-): Standing<Key>[] {
-  const spares = keys.filter(({ spare }) => spare).map((key): Standing<Key> => ({ key, state: 'spare' }))
+): KeyWithState<Key>[] {
+  const spares = keys.filter(({ spare }) => spare).map((key): KeyWithState<Key> => ({ key, state: 'spare' }))
   const sorted = keys.filter(({ spare }) => !spare).sort((one, other) => start(one) - start(other))
   const started = sorted.filter((key) => start(key) <= now)
   // If the clock was set back, no key may have started. Then the oldest signs: the provider has known it longest.
   const signing = Math.max(started.length - 1, 0)
-  const others = sorted.flatMap((key, at): Standing<Key>[] => {
+  const others = sorted.flatMap((key, at): KeyWithState<Key>[] => {
     if (at > signing) return [{ key, state: 'next' }]
     if (at === signing) return [{ key, state: 'signing' }]
     const successor = sorted[at + 1]
@@ -124,7 +124,7 @@ export async function signingKeyOf(
   now: number,
   id?: string,
 ): Promise<{ key: CryptoKey; kid: string }> {
-  const found = standing(keys, now).find(({ key, state }) => (id ? key.kid === id : state === 'signing'))
+  const found = keysWithState(keys, now).find(({ key, state }) => (id ? key.kid === id : state === 'signing'))
   if (!found) throw new CheckError('signing_key', 'the provider has no key to sign with')
   const { alg, kid, jwk } = found.key
   return { key: (await importJWK(jwk, alg)) as CryptoKey, kid }

@@ -84,11 +84,11 @@ export function assertTenant(provider: Tenancy, { iss, tid }: Readonly<Record<st
   // The issuer already names the tenant, so the claim is optional.
   if (tid === undefined && !isTemplated(provider)) return
   const issuer = issuerFor(provider, tid)
-  if (issuer === undefined || issuer !== iss) throw new CheckError('tid', ofAnotherTenant(tid).message)
+  if (issuer === undefined || issuer !== iss) throw new CheckError('tid', otherTenantError(tid).message)
 }
 
 /** Names the tenant, so that an administrator can add it. Quotes only a GUID: anything else may be text from an attacker. */
-export function ofAnotherTenant(tenant: unknown): CheckError {
+export function otherTenantError(tenant: unknown): CheckError {
   const named = typeof tenant === 'string' && guid.test(tenant) ? ` ${tenant}` : ''
   // `tenant`: the user chose an account of another organisation. `tid`: the token contradicts itself.
   const code = named ? 'tenant' : 'tid'

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
-import { isUniqueViolation } from '../database/connect.ts'
-import { inTransaction } from '../database/transaction.ts'
+import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'

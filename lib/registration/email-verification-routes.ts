@@ -1,6 +1,6 @@
 import { type Request, type Response, Router } from 'express'
 import { MailError } from '../mail/mail.ts'
-import { sendCodeMail } from '../mail/verification-code-mail.ts'
+import { sendCodeMail } from '../mail/mails.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import {
   type PendingRegistration,

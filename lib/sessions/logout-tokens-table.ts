@@ -41,7 +41,7 @@ export class LogoutTokensTable {
       expires_at: new Date(now + retentionMs).toISOString(),
     }
     const { portal, issuer, ends } = notice
-    // Not `ignore()`: in MySQL that is INSERT IGNORE, which also cuts off values.
+    // Not `ignore()`: in MySQL that is INSERT IGNORE, which also truncates values.
     await this.#rows()
       .insert({ id, portal, issuer, subject: ends.subject ?? null, sid: ends.sid ?? null, ...times })
       .onConflict('id')

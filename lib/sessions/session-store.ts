@@ -91,12 +91,12 @@ export interface RedisLike extends RedisCounter {
 const probeTimeoutMs = 2 * SECOND
 const expected =
   'redis: give a connected client of the package `redis`, version 5 or newer (`createClient`, `createCluster` or `createSentinel`)'
-/** names of errors that say nothing about the client */
+/** errors while Redis is down, which say nothing about the client */
 const outages = /^(?:SocketClosedUnexpectedlyError|ConnectionTimeoutError|SocketTimeoutError|AggregateError)$/
 
 /**
- * Other clients have methods of the same names: `redis` 4 ignores our expiry, so that no session would ever end, and ioredis refuses
- * the command at each sign-in. While Redis is down, nothing can be found out, and the portal starts.
+ * Other clients have methods of the same names. `redis` 4 ignores our expiry, so no session would ever end, and ioredis rejects the
+ * command at each sign-in. While Redis is down, the portal starts without this check.
  *
  * @throws ConfigurationError for another client, and for one that is not connected
  */

@@ -45,7 +45,7 @@ export interface Attempt {
   otherAccount?: true | undefined
   /** set in the second attempt, which is not restarted again */
   restarted?: true | undefined
-  /** `prompt=login` was sent in place of `max_age`: a provider answers both together with a 500 */
+  /** `prompt=login` was sent in place of `max_age`: some providers respond to both together with a 500 */
   askedLogin?: true | undefined
   /** set in the second attempt at a re-authentication, which is the last one without a click */
   retried?: true | undefined

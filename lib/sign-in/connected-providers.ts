@@ -10,9 +10,8 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
+import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { failedExchangeKey, failedExchanges, type RateLimiter } from '../web/rate-limit.ts'
-import { sendRedirectPage } from '../web/redirect-page.ts'
 import { isSafeMethod } from '../web/request.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempt, Attempts } from './attempts.ts'
@@ -22,7 +21,7 @@ import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from 
 const maxConnections = 200
 /** Providers sometimes move an endpoint. */
 const metadataTtlMs = 3_600_000
-/** after the metadata were read again because an endpoint was gone: codes that anyone can make up must not cause it all the time */
+/** until the metadata is read again because an endpoint is gone. Attacker: made-up codes, which could cause it continuously. */
 const rediscoveryCooldownMs = 5_000
 /** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
 const strategyGraceMs = 60_000

@@ -2,8 +2,7 @@ import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { BlockedIdentity, BlockReason } from '../users/blocked-identities-table.ts'
 import { normaliseEmail } from '../users/email-address.ts'
-import type { Subject } from '../users/subject.ts'
-import { addressOf, isActive, type LinkedUser, type User } from '../users/user-directory.ts'
+import { addressOf, isActive, type LinkedUser, type Subject, type User } from '../users/user-directory.ts'
 import type { Users } from '../users/users.ts'
 
 /** How a sign-in with an identity continues. */

@@ -1,6 +1,6 @@
 import type { Request } from 'express'
 import type { Mail } from '../mail/mail.ts'
-import { sendMethodMail } from '../mail/sign-in-method-mail.ts'
+import { sendMethodMail } from '../mail/mails.ts'
 import type { Provider } from '../providers/provider.ts'
 import { parseUserAgent } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'

@@ -60,7 +60,7 @@ export interface ValidatedSignIn {
    * @throws PortalSsoError for claims of another subject, or a signature that is not valid
    */
   complete(): Promise<Identity>
-  /** why UserInfo could not be fetched: the sign-in goes on without it */
+  /** why UserInfo could not be fetched; the sign-in continues without it */
   userInfoFailure?: unknown
 }
 
@@ -290,7 +290,7 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
   },
 }
 
-/** The user has done nothing yet: what the provider refuses here is wrong in the settings, at one of the two. */
+/** The user has done nothing yet, so a refusal means that a setting is wrong, here or at the provider. */
 function pushRefusal(error: unknown, secrets: readonly string[]): PortalSsoError {
   const { code, message } = refusalOf(error, secrets, 'the pushed authorization request was refused')
   return new PortalSsoError(code === 'response_invalid' ? 'provider_error' : code, message)

@@ -33,7 +33,7 @@ const problemRemedies: Partial<Record<ProblemCode, string>> = {
     'The settings require another authentication (acr). Set it up at the provider for your account, or correct the values.',
 }
 
-/** Requirements of the provider, as its messages or those of openid-client name them. */
+/** Requirements of the provider, by words in its messages or those of openid-client. */
 const requirements: readonly (readonly [RegExp, (provider: Provider) => string])[] = [
   [
     /dpop/i,

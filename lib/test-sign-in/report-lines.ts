@@ -76,14 +76,13 @@ export function reauthenticationOf(
 const reauthenticationLines = {
   proven: {
     result: 'ok',
-    finding:
-      'The provider asked you to sign in, although you may have been signed in there, and said when (auth_time).',
+    finding: 'The provider asked you to sign in again, and reported when you did (auth_time).',
   },
   ignored: {
     result: 'warning',
     finding: 'The provider did not ask you to sign in again, neither for max_age nor for prompt=login.',
     remedy:
-      'Where a page requires it, users have to sign out at the provider first. The page offers that. Or change it at the provider.',
+      'If a page requires it, users have to sign out at the provider first, which the page offers. Or change the settings of the provider.',
   },
   unreported: {
     result: 'absent',

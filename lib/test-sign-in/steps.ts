@@ -117,7 +117,7 @@ const table = {
     title: 'UserInfo',
     finding({ recorder }) {
       if (!recorder.userInfoAsked) return 'It was not needed.'
-      if (recorder.userInfoFailure) return 'It was requested, but failed. A sign-in goes on without it.'
+      if (recorder.userInfoFailure) return 'The request failed. A sign-in continues without it.'
       return recorder.userInfo
         ? 'It was requested because the ID token lacks the address, or a claim that decides whether it is trusted. Its subject matches.'
         : 'It was requested, but returned nothing.'

@@ -14,8 +14,7 @@ import { canRetry } from '../sign-in/reauthentication.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
-import { sendRedirectPage } from '../web/redirect-page.ts'
+import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { claimsTable } from './claims-table.ts'
 import { diagnose } from './failure.ts'
@@ -41,7 +40,7 @@ interface TestSignInModules {
   readonly providersTable: ProvidersTable
 }
 
-/** Short, so that users authenticate again who did a moment ago. A provider may read 0 as "no limit". */
+/** Short, so that users who have just authenticated must do so again. A provider may read 0 as "no limit". */
 const testMaxAgeSeconds = 10
 
 interface TestResult extends Seen {
@@ -172,7 +171,7 @@ export class TestSignIns {
     })
   }
 
-  /** The test has passed. A provider that answers the next request with a page of its own cannot undo that. */
+  /** The test has passed. If the provider responds to the next request with a page of its own, it stays passed. */
   async #retry(
     req: Request,
     res: Response,

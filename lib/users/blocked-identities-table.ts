@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Core } from '../web/core.ts'
-import type { EntraAccount, Subject } from './subject.ts'
+import type { EntraAccount, Subject } from './user-directory.ts'
 
 /**
  * Why an identity is not linked to a user through an e-mail address. `removed`: the user removed this sign-in method. `waiting`:

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
-import { isUniqueViolation } from '../database/connect.ts'
-import { inTransaction } from '../database/transaction.ts'
+import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import type { Core } from '../web/core.ts'
 import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
-import type { EntraAccount, Subject } from './subject.ts'
+import type { EntraAccount, Subject } from './user-directory.ts'
 
 export interface Link extends Subject {
   readonly portal: string

@@ -38,16 +38,28 @@ export interface Registration {
   readonly fields: Readonly<Record<string, string | boolean>>
 }
 
+/** Identifies a person at a provider (OpenID Connect Core 5.7). */
+export interface Subject {
+  /** The `iss` claim. */
+  readonly issuer: string
+  /** The `sub` claim. */
+  readonly subject: string
+}
+
+/** The `tid` and `oid` claims: the same in every app registration of an Entra tenant, where `sub` differs. */
+export interface EntraAccount {
+  /** The `tid` claim. */
+  readonly tenantId: string
+  /** The `oid` claim. */
+  readonly objectId: string
+}
+
 /** A proof that an existing user owns their e-mail address. */
 export interface LinkedAddress {
   /** Slug of the provider. */
   readonly provider: string
   /** The identity at that provider: its issuer, its subject, and its normalized e-mail address if the provider sent one. */
-  readonly identity: {
-    readonly issuer: string
-    readonly subject: string
-    readonly email?: string | undefined
-  }
+  readonly identity: Subject & { readonly email?: string | undefined }
   /** Whether it is the first proof for this user: until now, another person may have used the account. */
   readonly firstLink: boolean
 }

@@ -3,8 +3,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { EmailTakenError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import type { Subject } from './subject.ts'
-import type { LinkedUser, Registration, User, UserDirectory } from './user-directory.ts'
+import type { LinkedUser, Registration, Subject, User, UserDirectory } from './user-directory.ts'
 
 interface Row {
   id: string

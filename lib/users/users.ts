@@ -4,12 +4,12 @@ import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { BlockedIdentitiesTable } from './blocked-identities-table.ts'
 import { IdentitiesTable } from './identities-table.ts'
-import type { Subject } from './subject.ts'
 import {
   type LinkedAddress,
   type LinkedUser,
   type LinkListener,
   type Registration,
+  type Subject,
   type User,
   UserCache,
   type UserDirectory,
@@ -20,7 +20,7 @@ import { UsersTable } from './users-table.ts'
 const directoryTimeoutMs = 5 * SECOND
 /** A user waits for it while signing in. */
 const onLinkedTimeoutMs = 2 * SECOND
-/** Signed-in users can go on for this time while the directory fails. */
+/** Signed-in users stay signed in this long while the directory fails. */
 const staleIfErrorMs = 10 * MINUTE
 
 /**

@@ -6,13 +6,15 @@ import ejs from 'ejs'
 import express, { type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
 import { ConfigurationError, PortalSsoError, type ProblemCode, stripSql } from '../shared/errors.ts'
-import { viewsDirectory } from '../shared/package-paths.ts'
 import { randomCode } from '../shared/random-code.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
 import { type Locale, Locales } from './locale.ts'
 import { acceptsHtml } from './request.ts'
 import type { PortalUrls } from './urls.ts'
+
+/** Our templates. The path is the same from `lib` and from the built `dist`. */
+const viewsDirectory = path.resolve(import.meta.dirname, '../../views')
 
 /** The templates: ours, and a host's in place of those of the same name. */
 export class Views {
@@ -216,7 +218,7 @@ function secureHeaders({ logo, stylesheet }: Branding) {
       directives: {
         defaultSrc: ["'none'"],
         baseUri: ["'none'"],
-        // Forms that lead to another site use a redirect page, see redirect-page.ts.
+        // Forms that lead to another site use `sendRedirectPage`.
         formAction: ["'self'"],
         frameAncestors: ["'none'"],
         imgSrc: ["'self'", 'data:', ...originOf(logo)],
@@ -244,4 +246,19 @@ function fingerprintOf(directory: string): string {
     .map(({ parentPath, name }) => path.join(parentPath, name))
   for (const file of files.sort()) hash.update(readFileSync(file))
   return hash.digest('base64url').slice(0, 10)
+}
+
+/**
+ * Sends the browser from a posted form to another site. Chrome applies the form's `form-action` to redirects after a POST, so
+ * this page navigates instead. The URL is in the body, because proxies limit headers (nginx: 4 KB) and it may hold an ID token.
+ *
+ * @param name of the destination, as the user knows it
+ */
+export async function sendRedirectPage(
+  pages: Pages,
+  req: Request,
+  res: Response,
+  { href, name, locals = {} }: { href: string; name: string; locals?: object },
+): Promise<void> {
+  await pages.show(req, res, 'onward', { ...locals, href, name })
 }

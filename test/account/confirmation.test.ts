@@ -91,7 +91,7 @@ describe('a user whose provider can never prove a re-authentication', () => {
     expect(kinds).toEqual(['email-code-sent', 'email-verified'])
   })
 
-  it('may also prove it with another linked provider', async () => {
+  it('may also sign in with another linked provider', async () => {
     await start()
     expect((await visitor.get(portal.url + confirmation)).body).not.toContain('Sign in with Other')
     await linkOther()
@@ -105,7 +105,7 @@ describe('a user whose provider can never prove a re-authentication', () => {
     expect(unlinked.location).toBe(`${portal.url}${page}?notice=unlinked`)
   })
 
-  it('has to ask an administrator if there is neither', async () => {
+  it('is referred to an administrator if there is neither', async () => {
     await start('unreported', { mailer: undefined, mailFrom: undefined })
     const seen = await visitor.follow(await link())
     expect(textOf(seen.body)).toContain('Please contact your administrator.')
@@ -113,7 +113,7 @@ describe('a user whose provider can never prove a re-authentication', () => {
     expect((await sendCode()).status).toBe(200)
   })
 
-  it('has proved it for 15 minutes, in this session only', async () => {
+  it('needs no other proof for 15 minutes, in this session only', async () => {
     await start()
     const second = new Visitor()
     await second.open(`${portal.url}/login/acme`)

@@ -414,7 +414,7 @@ describe('portal-sso providers test', () => {
     [
       'publishes no keys',
       { jwksResponse: { status: 500, body: 'out of order' } },
-      'the keys cannot be used: the key set answered 500',
+      'the keys cannot be used: the key set responded with 500',
       '/jwks from this server',
     ],
   ])('reports a provider that %s, with a hint', async (_what, faults, message, hint) => {

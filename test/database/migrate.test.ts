@@ -46,7 +46,7 @@ describe.each(everyDatabase)('a start on %s', (_name, fresh) => {
     expect(await pendingMigrations(knex)).toEqual([])
   })
 
-  it('runs what is missing beside a migration of a newer version', async () => {
+  it('runs the missing migrations beside one of a newer version', async () => {
     await migrate(knex)
     await knex('sso_migrations').insert({ name: '999-newer', batch: 99, migration_time: new Date() })
     await knex.schema.dropTable('sso_redeemed_codes')
@@ -54,14 +54,14 @@ describe.each(everyDatabase)('a start on %s', (_name, fresh) => {
     expect(await migrate(knex)).toEqual(['005-redeemed-codes'])
   })
 
-  it('fails at once on a table of the host with the name of one of ours, and says so', async () => {
+  it('fails at once, with an explanation, if the host has a table of the same name', async () => {
     await knex.schema.createTable('sso_users', (table) => table.increments())
     await expect(start()).rejects.toThrow(/^database .+: .*sso_users.* already exists/)
     await knex.schema.dropTable('sso_users')
     await start()
   })
 
-  it('writes nothing to find out what is pending', async () => {
+  it('finds the pending migrations without writing', async () => {
     expect((await pendingMigrations(knex)).length).toBeGreaterThan(0)
     expect(await knex.schema.hasTable('sso_migrations')).toBe(false)
     expect(await knex.schema.hasTable('sso_migrations_lock')).toBe(false)
@@ -80,14 +80,14 @@ describe('a start on PostgreSQL', () => {
     await start(connect({ connection: { user: role } }))
   })
 
-  it('without the right to change tables says at once who has to migrate', async () => {
+  it('fails at once without the right to change tables, and says what to do', async () => {
     const role = await createRole()
     await expect(start(connect({ connection: { user: role } }))).rejects.toThrow(
-      /its user may not do this: run `portal-sso migrate` with one who may change tables$/,
+      /its user lacks the permission: run `portal-sso migrate` as a user who may change tables$/,
     )
   })
 
-  it('works on a read-only database if nothing is pending, and says so at once otherwise', async () => {
+  it('works on a read-only database if nothing is pending, and fails at once otherwise', async () => {
     const readOnly = connect({ connection: { options: '-c default_transaction_read_only=on' } })
     await expect(start(readOnly)).rejects.toThrow(/it is read-only/)
     await migrate(knex)
@@ -209,7 +209,7 @@ describe('a start on MariaDB', () => {
     }
   })
 
-  it('does not take a table of the host for one of an unfinished migration', async () => {
+  it('does not mistake a table of the host for one of an unfinished migration', async () => {
     await expect(migrate(crashing(12))).rejects.toThrow('crash')
     await knex.schema.dropTableIfExists('sso_users')
     await knex.schema.createTable('sso_users', (table) => table.increments('invoice'))

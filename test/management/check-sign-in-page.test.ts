@@ -126,10 +126,10 @@ describe('the test of the sign-in page', () => {
   })
 
   it.each<[what: string, answer: RawAnswer, message: RegExp]>([
-    ['a firewall', { status: 403, body: '<h1>Access denied</h1> redirect_uri' }, /answered 403/],
-    ['a login page', { status: 200, body: '<h1>Sign in</h1> scope redirect_uri' }, /answered 200/],
-    ['a limit', { status: 429, body: 'later' }, /answered 429/],
-    ['a failure', { status: 500, body: 'redirect_uri' }, /answered 500/],
+    ['a firewall', { status: 403, body: '<h1>Access denied</h1> redirect_uri' }, /responded with 403/],
+    ['a login page', { status: 200, body: '<h1>Sign in</h1> scope redirect_uri' }, /responded with 200/],
+    ['a limit', { status: 429, body: 'later' }, /responded with 429/],
+    ['a failure', { status: 500, body: 'redirect_uri' }, /responded with 500/],
     [
       'a page of its own',
       { status: 302, headers: { location: '/login?flow=1' } },
@@ -138,7 +138,7 @@ describe('the test of the sign-in page', () => {
     [
       'an overload',
       { status: 302, headers: { location: '/?error=temporarily_unavailable' } },
-      /the provider answered temporarily_unavailable/,
+      /the provider responded with temporarily_unavailable/,
     ],
     [
       'a page whose path looks like ours',

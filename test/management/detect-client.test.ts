@@ -77,7 +77,7 @@ describe('a client that is registered for', () => {
     expect(await signsIn()).toBe(true)
   })
 
-  it('a method that the portal lacks is not connected; the provider’s words name it', async () => {
+  it('a method that the portal lacks is not connected; the provider’s message names it', async () => {
     provider.faults.clientMethod = 'tls_client_auth'
     expect(await checkNamed('credentials')).toMatchObject({
       result: 'failed',
@@ -99,7 +99,7 @@ describe('a client that is registered for', () => {
     })
   })
 
-  it('another method is found where the provider answers 403 instead of 401', async () => {
+  it('another method is found where the provider responds with 403 instead of 401', async () => {
     Object.assign(provider.faults, {
       clientMethod: 'client_secret_post',
       refusalStatus: 403,
@@ -108,7 +108,7 @@ describe('a client that is registered for', () => {
     expect(await stored()).toMatchObject({ clientAuthentication: 'client_secret_post' })
   })
 
-  it('client_secret_basic is accepted where the provider also answers 403 to a wrong code', async () => {
+  it('client_secret_basic is accepted where the provider responds with 403 to a wrong code, too', async () => {
     const wrongCode = { status: 403, body: { error: 'invalid_code' } }
     Object.assign(provider.faults, {
       clientMethod: 'client_secret_basic',
@@ -152,7 +152,7 @@ describe('a client that is registered for', () => {
     expect(await stored()).toMatchObject({ clientAuthentication: 'client_secret_post' })
   })
 
-  it('a method that needs credentials is not asked without them', async () => {
+  it('a method that needs credentials is not tried without them', async () => {
     provider.faults.discovery = { token_endpoint_auth_methods_supported: ['client_secret_basic'] }
     const check = await checkNamed('authentication', { clientSecret: undefined as never })
     expect(check).toMatchObject({ result: 'failed', message: 'client_secret_basic needs a client secret' })
@@ -188,7 +188,7 @@ describe('the error of a provider that refuses the client', () => {
 })
 
 describe('a public client', () => {
-  it('is connected with a warning where the provider does not announce none', async () => {
+  it('is connected with a warning where the provider announces no public clients', async () => {
     Object.assign(provider.faults, {
       publicClient: true,
       discovery: { token_endpoint_auth_methods_supported: ['client_secret_basic'] },
@@ -197,7 +197,7 @@ describe('a public client', () => {
     expect((await stored())!.lastTest!.checks).toContainEqual({
       name: 'authentication',
       result: 'warning',
-      message: 'the provider does not announce none, only client_secret_basic',
+      message: 'the provider does not announce public clients (none), only client_secret_basic',
       hint: expect.any(String),
     })
     expect(await signsIn()).toBe(true)

@@ -50,7 +50,7 @@ describe('a metadata URL with a query', () => {
     expect(documents().map(({ query }) => query.toString())).toEqual(documents().map(() => 'p=policy'))
   })
 
-  it('can be entered in the form for administrators, which shows it again', async () => {
+  it('can be entered and edited on the admin pages', async () => {
     const admin = new Visitor()
     const { clientId, clientSecret } = provider
     const form = { slug: 'acme', displayName: 'Acme', issuer: metadataUrl(), clientId, clientSecret }
@@ -136,9 +136,9 @@ describe('a metadata URL with a query', () => {
     expect(provider.requests).toEqual([])
   })
 
-  it('is missing: the message asks for the path and the realm', async () => {
+  it('without the query leads to no document: the message asks for the path and the realm', async () => {
     await expect(portal.connect(provider)).rejects.toThrow(
-      `${provider.issuer}/.well-known/openid-configuration answered 404: is a part of the path missing, or is the realm spelled otherwise?`,
+      `${provider.issuer}/.well-known/openid-configuration responded with 404: is a part of the path missing, or the realm misspelled?`,
     )
   })
 })
@@ -185,7 +185,7 @@ describe('an address that does not lead to a discovery document', () => {
 
   it.each([401, 403, 404, 410, 500, 503])('and answers %d is described with this status', async (status) => {
     const message = await refusal(provider.issuer, status)
-    expect(message).toContain(`answered ${status}`)
+    expect(message).toContain(`responded with ${status}`)
     expect(message).not.toMatch(/OAUTH_|compare its "issuer"/)
   })
 
@@ -206,7 +206,7 @@ describe('an address that does not lead to a discovery document', () => {
   })
 
   it.each([
-    [{ status: 404, body: '' }, 'the key set answered 404 – open '],
+    [{ status: 404, body: '' }, 'the key set responded with 404 – open '],
     [{ body: '{"keys":[]}' }, ' – create a signing key for this algorithm'],
     [{ body: '<html>' }, 'not valid JSON – open '],
   ])(

@@ -259,7 +259,7 @@ describe('connecting is refused with one sentence, and saves nothing, for', () =
     [
       'no discovery document',
       { discoveryResponse: { status: 404, body: 'gone' } },
-      /openid-configuration answered 404: is a part of the path missing, or is the realm spelled otherwise\?/,
+      /openid-configuration responded with 404: is a part of the path missing, or the realm misspelled\?/,
     ],
     [
       'a document that is not JSON',
@@ -281,7 +281,7 @@ describe('connecting is refused with one sentence, and saves nothing, for', () =
     [
       'no key set',
       { jwksResponse: { status: 500, body: '{}' } },
-      /the key set answered 500 – open \S+\/jwks from this server$/,
+      /the key set responded with 500 – open \S+\/jwks from this server$/,
     ],
     ['a malformed key set', { jwksResponse: { body: '{"keys":"none"}' } }, /the keys cannot be used/],
     [

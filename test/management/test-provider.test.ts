@@ -122,7 +122,7 @@ describe('a test of a provider', () => {
       { discoveryResponse: { headers: { 'Content-Type': 'text/html' }, body: '<html>' } },
       () => ({}),
       'reached',
-      /openid-configuration answered 200 with text\/html instead of JSON: is a part of the path missing\?$/,
+      /openid-configuration responded with text\/html instead of JSON: is a part of the path missing\?$/,
     ],
     [
       'no usable keys',

@@ -5,7 +5,7 @@ import {
   issuerFor,
   isTemplated,
   maySign,
-  ofAnotherTenant,
+  otherTenantError,
   pinsTenants,
   templateOf,
 } from '../../lib/providers/issuer.ts'
@@ -73,8 +73,8 @@ describe('a user', () => {
   })
 
   it('is refused with an error that names the tenant only if it is a GUID', () => {
-    expect(ofAnotherTenant(tenant).message).toContain(tenant)
-    expect(ofAnotherTenant('a secret').message).not.toContain('secret')
+    expect(otherTenantError(tenant).message).toContain(tenant)
+    expect(otherTenantError('a secret').message).not.toContain('secret')
   })
 })
 

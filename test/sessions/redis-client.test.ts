@@ -50,7 +50,7 @@ describe('the option redis', () => {
     await expect(start(createClient({ url }))).rejects.toThrow(/give a connected client.*closed/)
   })
 
-  it('accepts a client whose Redis is down at the moment, with a warning', async () => {
+  it('accepts a client while Redis is down, with a warning', async () => {
     const own = await startOwnRedis()
     const client = await connectRedis(own.url)
     closing.push(() => client.destroy())

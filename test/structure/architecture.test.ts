@@ -35,7 +35,6 @@ const layers = [
     'options.ts',
     'modules.ts',
     'rate-limit-routes.ts',
-    'session.ts',
     'guard.ts',
     'router.ts',
     'portal-sso.ts',

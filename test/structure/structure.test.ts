@@ -7,7 +7,7 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 210,
+  files: 198,
   lines: 23_700,
   callbackFiles: 40,
   callbackFunctions: 115,

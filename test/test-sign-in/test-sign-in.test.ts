@@ -157,7 +157,7 @@ describe('a test sign-in', () => {
         'unknown without auth_time',
         { claims: { auth_time: undefined } },
         [['10', null]],
-        { result: 'absent', text: /– Absent: Re-authentication The ID token has no valid auth_time/ },
+        { result: 'absent', text: /– Not available: Re-authentication The ID token has no valid auth_time/ },
       ],
       [
         'unknown with an auth_time of 0',
@@ -174,7 +174,7 @@ describe('a test sign-in', () => {
       expect((await draft()).reauthentication).toBe(found)
       const { body } = await visitor.get(`${portal.url}/admin/sso/draft`)
       expect(body).toContain(
-        `Re-authentication: ${{ ok: 'it works', warning: 'the provider does not ask', absent: 'the provider does not say' }[result!]}`,
+        `Re-authentication: ${{ ok: 'works', warning: 'the provider does not ask', absent: 'the provider does not report' }[result!]}`,
       )
       expect(textOf(report.body)).toContain('The test sign-in with Draft passed')
       expect(await events()).toMatchObject([{ outcome: 'passed' }, { outcome: 'passed' }])

@@ -34,12 +34,12 @@ const needsUser = ['login_required', 'interaction_required', 'consent_required',
 /** RFC 6749, 4.1.2.1: the provider failed. */
 const failures = ['server_error', 'temporarily_unavailable']
 
-/** Statuses that a firewall, a gateway or a limit sends: they say nothing about the client. */
+/** Statuses of firewalls, gateways and rate limits. They say nothing about the client. */
 const notFromProvider = [401, 403, 407, 429]
 
 /**
  * Requests an authorization once, with `prompt=none` and without a user. A provider that accepts the client, its redirect URI and
- * its scopes answers that a user has to sign in. Never `failed`: a provider may treat browsers in another way.
+ * its scopes responds that a user has to sign in. The result is never `failed`, because a provider may treat browsers differently.
  *
  * @param method of the client; given if it must push its requests (RFC 9126)
  */
@@ -122,7 +122,7 @@ async function readAnswer(
         isClientKnown,
       }
     if (error === undefined) return untested('the provider redirects to a page of its own')
-    if (failures.includes(error)) return untested(`the provider answered ${error}`)
+    if (failures.includes(error)) return untested(`the provider responded with ${error}`)
     const text = [error, description].filter(Boolean).join(': ')
     return { ...refused(quote(text), redirectUri), isClientKnown }
   }
@@ -131,7 +131,9 @@ async function readAnswer(
   if (oauthError !== undefined && status >= 400)
     return refused(`status ${status}, ${quote(oauthError)}`, redirectUri)
   if (status < 400 || status >= 500 || notFromProvider.includes(status))
-    return untested(`the authorization endpoint answered ${status}, which only a browser can judge`)
+    return untested(
+      `the authorization endpoint responded with ${status}, which says nothing about the client`,
+    )
   const text = textOfPage(body)
   return refused(`status ${status}${text && `, ${quote(text)}`}`, redirectUri)
 }
@@ -147,7 +149,7 @@ function readOauthError(body: string): string | undefined {
   }
 }
 
-/** The visible text of an error page. Each step is linear, because a provider may send a page that slows a pattern down. */
+/** The visible text of an error page. Attacker: a provider whose page makes a pattern slow; so each step is linear. */
 function textOfPage(html: string): string {
   return html
     .slice(0, maxPageLength)
@@ -164,7 +166,7 @@ function textOfPage(html: string): string {
 
 const maxPageLength = 50_000
 
-/** The words that providers use. The first match names the cause. */
+/** Words in the error messages of providers. The first match names the cause. */
 const causes: readonly [pattern: RegExp, cause: string, hint: string, unusable?: true][] = [
   [/redirect[\s_-]?ur[il]|reply url|callback/i, 'the redirect URI is not registered at the provider', ''],
   [

@@ -12,7 +12,7 @@ const problem =
 /** A problem that may not prevent sign-ins. */
 export const warning = problem('warning')
 
-/** Nothing works or fails: the provider lacks something that is optional, or it cannot be tested from here. */
+/** No problem by itself: the provider lacks something optional, or this server cannot test it. */
 export const absent = (name: string, message: string): Check => ({ name, result: 'absent', message })
 
 /** A problem that prevents every sign-in: such a provider is not saved. */

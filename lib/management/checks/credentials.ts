@@ -47,7 +47,7 @@ const maxDetails = 3
 
 /**
  * Requests tokens with an invented code. The provider authenticates the client before it looks at the code (RFC 6749, 3.2.1), so
- * an error about the code proves that it knows the client. A refused client is tried in each other way that it may be registered.
+ * an error about the code proves that it knows the client. A refused client is tried with each other method that it may be registered for.
  *
  * @param page the response of the authorization endpoint, which may name the cause
  */
@@ -66,7 +66,7 @@ export async function checkCredentials(
   }
   let result = await send(first)
   const details = [result.detail]
-  // Some providers do not say that they expect another method, only that the request is wrong.
+  // Some providers expect another method, but report only that the request is wrong.
   if (result.verdict === 'unknown_client' || (result.verdict === 'unclear' && result.status === 400))
     for (const way of await otherMethods({ ...first, clientId }, input, metadata)) {
       const next = await send(way)

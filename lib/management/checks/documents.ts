@@ -72,17 +72,17 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   if (!isFetchable(new URL(url))) return fails(`${unusable}: ${describeError(error)}`, 'use an https issuer')
   if (status === 404 || status === 410)
     return fails(
-      `${url} answered ${status}: is a part of the path missing, or is the realm spelled otherwise?`,
-      'compare the address with the provider’s console; upper and lower case differ',
+      `${url} responded with ${status}: is a part of the path missing, or the realm misspelled?`,
+      'compare the address with the provider’s console; it is case-sensitive',
     )
   if (status === 200 && !type.includes('json'))
     return fails(
-      `${url} answered ${status} with ${type} instead of JSON: is a part of the path missing?`,
+      `${url} responded with ${type} instead of JSON: is a part of the path missing?`,
       'open it in a browser: it must show the discovery document',
     )
   if (status !== undefined && status !== 200)
     return fails(
-      `${url} answered ${status} instead of 200`,
+      `${url} responded with ${status} instead of 200`,
       status >= 500 ? 'test again when the provider works' : `open ${url} from this server`,
     )
   const plainHttp = causeOf(error, PlainHttpError)
@@ -127,8 +127,9 @@ export async function checkKeys(
       body: undefined,
       redirect: 'manual',
     })
-    if (response.status !== 200) throw new CheckError('jwks_uri', `the key set answered ${response.status}`)
-    // Where the provider announces none of ours, another check says so.
+    if (response.status !== 200)
+      throw new CheckError('jwks_uri', `the key set responded with ${response.status}`)
+    // If the provider announces none of ours, another check reports that.
     const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
     const keySet = keysOfTenants((await response.json()) as JSONWebKeySet, tenancy)
     const usable = await findUsable(keySet, wanted)

@@ -86,7 +86,7 @@ export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput
 /**
  * RFC 9449, 5.1: a provider announces what it supports, never what it requires of this client.
  *
- * @param isRequired as far as the token endpoint told: some providers look at the code first
+ * @param isRequired true if the token endpoint demanded it; some providers check the code first
  */
 export function checkDpop(metadata: ProviderMetadata, { dpop }: TestInput, isRequired = false): Check[] {
   const name = 'dpop'
@@ -181,7 +181,7 @@ export function checkAuthentication(
   if (method === 'none' && !announced.includes(method) && !announcesNothing)
     return warning(
       name,
-      `the provider does not announce none, only ${announced.join(', ')}`,
+      `the provider does not announce public clients (none), only ${announced.join(', ')}`,
       'do nothing if the client is public (PKCE, no secret) at the provider; otherwise enter its secret',
     )
   if (!announced.includes(method) && method !== 'none')

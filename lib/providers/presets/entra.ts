@@ -110,8 +110,8 @@ function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issu
 }
 
 /**
- * By the number in `AADSTS65001`: the problem that the user reads, and the cause and the advice for the administrator. Microsoft
- * may change its numbers, so they only select texts: no check depends on one.
+ * The problem shown to the user, and the cause and advice for the administrator, by the number in `AADSTS65001`. Microsoft may change
+ * its numbers, so they only select texts: no check depends on one.
  */
 export const entraErrors: readonly {
   numbers: readonly number[]

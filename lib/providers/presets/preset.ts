@@ -101,7 +101,7 @@ export function readSegment(sentence: string): Read {
     const entered = answer.trim()
     const name = decodeSegment(entered)
     const encoded = name.replace(/[^!-~]+/g, percentEncode)
-    // A name in another encoding may be decoded in another way, too.
+    // A name in another encoding may be decoded differently elsewhere.
     return segment.test(name) && [name, encoded].includes(entered) ? { answer: encoded } : { wrong: sentence }
   }
 }

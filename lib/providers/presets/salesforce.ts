@@ -23,7 +23,7 @@ export const salesforce: Preset = {
   // It announces an end_session_endpoint, but accepts no post-logout redirect URI.
   defaults: { logout: 'portal' },
   hints: [
-    'A new or changed app works only after some minutes.',
+    'A new or changed app takes some minutes to work.',
     'People who sign out of the portal stay signed in at Salesforce, because it accepts no post-logout redirect URI.',
   ],
 }

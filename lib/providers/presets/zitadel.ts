@@ -16,6 +16,6 @@ export const zitadel: Preset = {
   choosesAccount: true,
   hints: [
     'Enter the domain under which people sign in: each domain of an instance is an issuer of its own.',
-    'At first, everyone in the instance can sign in. To limit that, check authorizations in the project.',
+    'At first, everyone in the instance can sign in. To limit that, turn on the authorization checks of the project.',
   ],
 }
