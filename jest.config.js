@@ -23,7 +23,7 @@ export default {
   // Long enough for a machine with a load average of 20; no test waits for it.
   testTimeout: 300_000,
   // Tests wait more than they compute.
-  maxWorkers: 2,
+  maxWorkers: 3,
   testSequencer: '<rootDir>/test/support/slowest-first.js',
   reporters: ['default', '<rootDir>/test/support/closing-line.js'],
   // EXPRESS=4 runs the same tests against Express 4 (devDependency express4@npm:express@4).
