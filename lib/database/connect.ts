@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import knexModule, { type Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
@@ -150,19 +151,23 @@ function withoutPassword(url: string): string {
   return `${protocol}//${username && `${username}@`}${host}${pathname}`
 }
 
+const maxDeadlocks = 5
+
 /**
- * Runs a transaction, and repeats it once after a deadlock: `act` must change nothing outside of the database.
+ * Runs a transaction, and repeats it after a deadlock: `act` must change nothing outside of the database. Ten concurrent ones can meet
+ * a second time, so each waits for a random time.
  */
 export async function inTransaction<T>(
   knex: Knex,
   act: (transaction: Knex.Transaction) => Promise<T>,
 ): Promise<T> {
-  try {
-    return await knex.transaction(act)
-  } catch (error) {
-    if (!isDeadlock(error)) throw error
-    return await knex.transaction(act)
-  }
+  for (let deadlocks = 0; ; deadlocks++)
+    try {
+      return await knex.transaction(act)
+    } catch (error) {
+      if (!isDeadlock(error) || deadlocks === maxDeadlocks) throw error
+      await sleep(Math.random() * 20)
+    }
 }
 
 function isDeadlock(error: unknown): boolean {

@@ -9,8 +9,8 @@ export function isMysql({ client }: Knex): boolean {
 }
 
 /**
- * MariaDB and MySQL 8. Attacker: listens between the portal and the database of an operator who asked for TLS. So no parameter of the
- * URL is ignored, and TLS verifies the certificate and its host name, which mysql2 would leave out.
+ * MariaDB and MySQL 8. Attacker: someone between portal and database, although the operator asked for TLS. So no parameter of the URL
+ * is ignored, and TLS verifies the certificate and its host name, which mysql2 does not do by default.
  *
  * @param timeoutMs for a connection
  * @throws ConfigurationError for any parameter except `ssl=true`

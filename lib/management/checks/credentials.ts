@@ -47,7 +47,7 @@ const maxDetails = 3
 
 /**
  * Requests tokens with an invented code. The provider authenticates the client before it looks at the code (RFC 6749, 3.2.1), so
- * an error about the code proves that it knows the client. A refused client is tried with each other method that it may be registered for.
+ * an error about the code proves that it knows the client. A refused client is tried with each other method that fits it.
  *
  * @param page the response of the authorization endpoint, which may name the cause
  */
