@@ -131,7 +131,8 @@ export async function startServer(
  */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
-    const port = randomInt(10_000, 30_000)
+    // Above 10080, which browsers and `fetch` refuse.
+    const port = randomInt(10_100, 30_000)
     if (await isFree(port)) return port
   }
   throw new SetUpError('No free port was found on 127.0.0.1.')
