@@ -316,7 +316,7 @@ describe('a secret reference', () => {
     const narrower = await open({ database: portal.knex, secretReferences: { env: /OTHER/ } })
     try {
       const { status, body } = await new Visitor().open(`${narrower.url}/login/acme`)
-      expect([status, body]).toEqual([502, expect.stringContaining('An administrator has to correct it')])
+      expect([status, body]).toEqual([502, expect.stringContaining('An administrator must correct it')])
       expect(body).not.toContain('ACME_CLIENT_SECRET')
       const { fields } = narrower.logs.find(({ fields: { code } }) => code === 'provider_error')!
       expect(fields.cause).toContain('secretReferences.env does not allow env:ACME_CLIENT_SECRET')
