@@ -134,7 +134,10 @@ export class TimeLimitedRedisStore extends RedisStore {
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
-  readonly #writtenAt = new LRUCache<string, number>({ max: maxRememberedWrites })
+  readonly #writtenAt = new LRUCache<string, number>({
+    maxSize: maxRememberedWrites,
+    sizeCalculation: () => 1,
+  })
 
   constructor(client: RedisLike, limits: LimitsByPortal) {
     const ttl = (data: SessionData) => Math.ceil(limits.storeTtl(data).ttlMs / 1000)

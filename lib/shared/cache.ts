@@ -36,8 +36,8 @@ export class StaleCache<T> {
     this.#load = load
     this.#ttlMs = ttlMs
     this.#staleIfErrorMs = staleIfErrorMs
-    // It allocates the space for all entries at once.
-    this.#entries = new LRUCache({ max: ttlMs === 0 ? 1 : maxEntries })
+    // Not `max`, which allocates the space for all entries at once.
+    this.#entries = new LRUCache({ maxSize: maxEntries, sizeCalculation: () => 1 })
   }
 
   async get(key: string): Promise<T> {
