@@ -1,5 +1,6 @@
+import type { ClientMethod } from '../oidc/client-methods.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
-import { type ClientMethod, pushesRequests } from '../oidc/provider-client.ts'
+import { pushesRequests } from '../oidc/provider-client.ts'
 import { describeVouching, type TrustSettings } from '../oidc/vouches.ts'
 import type { Check } from '../providers/provider.ts'
 import {

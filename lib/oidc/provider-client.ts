@@ -1,16 +1,15 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWK } from 'jose'
 import * as client from 'openid-client'
-import { type ClientAuth, ClientSecretJwt, ClientSecretPost, None, PrivateKeyJwt } from 'openid-client'
-import { type ClientKey, signingKeyOf } from '../providers/client-key.ts'
 import { keyIssuersFor } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
+import { acceptedAlgorithms, type SigningAlgorithm } from '../providers/setting-values.ts'
 import {
-  acceptedAlgorithms,
-  type SecretEncoding,
-  type SigningAlgorithm,
-  secretEncodings,
-} from '../providers/setting-values.ts'
-import { CheckError } from '../shared/errors.ts'
+  type ClientMethod,
+  type ClientSettings,
+  type Credentials,
+  clientCredential,
+  secretForms,
+} from './client-methods.ts'
 import {
   type Exchange,
   exchangeCode,
@@ -22,84 +21,6 @@ import {
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
 import { type HttpClient, UnreachableError } from './http-client.ts'
 import { isGone, type KeyResolver, KeySet } from './key-set.ts'
-
-/** The portal's own credentials at one provider. */
-export interface Credentials {
-  clientSecret?: string | undefined
-  /** reads the keys that sign client assertions */
-  clientKeys?: (() => Promise<readonly ClientKey[]>) | undefined
-}
-
-/** How a client authenticates. Many providers register a client for one method, and refuse the others. */
-export type ClientMethod = Pick<Provider, 'clientAuthentication' | 'secretEncoding' | 'assertionAudience'> & {
-  /** id of the key that signs; omitted: the current one */
-  kid?: string | undefined
-}
-
-export type ClientSettings = ClientMethod & Pick<Provider, 'clientId'>
-
-/**
- * @param tokenEndpoint if the request goes there: the only endpoint whose URL may be the audience of an assertion
- * @throws Error when the credential is missing that the authentication method needs
- */
-export function clientCredential(
-  client: ClientSettings,
-  credentials: Credentials,
-  tokenEndpoint?: string,
-): ClientAuth {
-  const { clientId, clientAuthentication: method, secretEncoding, kid } = client
-  const { clientSecret, clientKeys } = credentials
-  if (method === 'none') return None()
-  const assertion = client.assertionAudience === 'token_endpoint' ? assertionFor(tokenEndpoint) : undefined
-  if (method === 'private_key_jwt') {
-    if (!clientKeys) throw new CheckError('signing_key', 'the provider has no key to sign with')
-    // Reads the key for each assertion, so that all instances start to sign with a new key at the same time.
-    return async (...request) =>
-      await PrivateKeyJwt(await signingKeyOf(await clientKeys(), Date.now(), kid), assertion)(...request)
-  }
-  if (clientSecret === undefined) throw new CheckError('client_secret', 'the provider has no client secret')
-  if (method === 'client_secret_post') return ClientSecretPost(clientSecret)
-  if (method === 'client_secret_jwt') return ClientSecretJwt(clientSecret, assertion)
-  const basic = basicCredentials(clientId, clientSecret, secretEncoding)
-  return (_server, _client, _body, headers) => headers.set('authorization', `Basic ${basic}`)
-}
-
-/**
- * The issuer is the safe audience: an attacker's provider could name the token endpoint of another one, and use the assertion there.
- * Some providers require the token endpoint; on the issuer's own origin, nobody else receives it.
- */
-function assertionFor(tokenEndpoint: string | undefined): client.ModifyAssertionOptions {
-  return {
-    [client.modifyAssertion](_header, claims) {
-      if (tokenEndpoint && hasSameOrigin(tokenEndpoint, String(claims.aud))) claims.aud = tokenEndpoint
-    },
-  }
-}
-
-export function hasSameOrigin(one: string, other: string): boolean {
-  return URL.canParse(one) && URL.canParse(other) && new URL(one).origin === new URL(other).origin
-}
-
-/** Every form in which the client secret is sent. */
-export function secretForms(clientId: string, { clientSecret }: Credentials): string[] {
-  if (clientSecret === undefined) return []
-  const basic = secretEncodings.map((encoding) => basicCredentials(clientId, clientSecret, encoding))
-  return [clientSecret, ...basic]
-}
-
-/**
- * RFC 6749, 2.3.1. openid-client also escapes `-`, `.` and `_`, which form encoding leaves alone; a server that does not
- * decode would then refuse every client id that is a UUID. Some servers accept only the plain text (`raw`).
- */
-export function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
-  const encode = encoding === 'raw' ? (text: string) => text : formEncoded
-  return Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
-}
-
-/** RFC 6749, appendix B. */
-export function formEncoded(text: string): string {
-  return new URLSearchParams({ '': text }).toString().slice(1)
-}
 
 /** Talks to one provider, with the settings of one version of its row. */
 export interface ProviderClient {
@@ -180,7 +101,7 @@ export async function createProviderClient(
   const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
   const connection = { provider, server, clientMetadata, timeoutSeconds: outbound.timeoutSeconds }
-  let credential: ClientAuth | undefined
+  let credential: client.ClientAuth | undefined
   return {
     metadata,
     keySet,

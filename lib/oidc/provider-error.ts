@@ -1,7 +1,7 @@
 import { entraErrors } from '../providers/presets/entra.ts'
 import type { ProblemCode } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { formEncoded } from './provider-client.ts'
+import { formEncoded } from './client-methods.ts'
 
 // Looks like a code, a token or a key: long, and made of their characters.
 const secretLike = /[\w~+=%-]{20,}/g

@@ -1,6 +1,7 @@
+import type { ClientMethod } from './client-methods.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import type { Claims } from './identity.ts'
-import type { ClientMethod, FetchWrapper } from './provider-client.ts'
+import type { FetchWrapper } from './provider-client.ts'
 
 /** The observations of a test sign-in while it validates an authorization response, in this order. None contains a token. */
 export type TraceEvent =

@@ -1,6 +1,7 @@
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
+import type { ClientMethod } from '../oidc/client-methods.ts'
 import type { Claims } from '../oidc/identity.ts'
-import { type ClientMethod, clockToleranceSeconds } from '../oidc/provider-client.ts'
+import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import type { Trace } from '../oidc/trace.ts'
 import type { Provider } from '../providers/provider.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'

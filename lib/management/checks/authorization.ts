@@ -5,9 +5,10 @@ import {
   randomPKCECodeVerifier,
   randomState,
 } from 'openid-client'
+import { type ClientMethod, secretForms } from '../../oidc/client-methods.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import { type HttpClient, isUnreachable } from '../../oidc/http-client.ts'
-import { type ClientMethod, requestPusher, secretForms } from '../../oidc/provider-client.ts'
+import { requestPusher } from '../../oidc/provider-client.ts'
 import { quoteRedacted, redact } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import { describeError } from '../../shared/errors.ts'

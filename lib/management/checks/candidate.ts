@@ -1,4 +1,4 @@
-import type { Credentials } from '../../oidc/provider-client.ts'
+import type { Credentials } from '../../oidc/client-methods.ts'
 import type { TrustSettings } from '../../oidc/vouches.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ProviderSettings } from '../../providers/settings.ts'

@@ -1,9 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { type ClientAuth, randomPKCECodeVerifier } from 'openid-client'
-import { announcedMethods, otherMethods } from '../../oidc/client-methods.ts'
+import {
+  announcedMethods,
+  type ClientMethod,
+  clientCredential,
+  otherMethods,
+  secretForms,
+} from '../../oidc/client-methods.ts'
 import type { ProviderMetadata } from '../../oidc/discovery.ts'
 import type { HttpClient } from '../../oidc/http-client.ts'
-import { type ClientMethod, clientCredential, secretForms } from '../../oidc/provider-client.ts'
 import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'

@@ -1,4 +1,5 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
+import { hasSameOrigin } from '../../oidc/client-methods.ts'
 import {
   type DiscoverySettings,
   discover,
@@ -7,7 +8,6 @@ import {
   type ProviderMetadata,
 } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
-import { hasSameOrigin } from '../../oidc/provider-client.ts'
 import { isIssuerOf, issuerOfMetadata, maySign, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
