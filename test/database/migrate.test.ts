@@ -5,7 +5,13 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { configFromUrl } from '../../lib/database/connect.ts'
 import { migrate, openDatabase, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
-import { everyDatabase, type FreshDatabase, freshMariadb, freshPostgres } from '../support/databases.ts'
+import {
+  databases,
+  everyDatabase,
+  type FreshDatabase,
+  freshMariadb,
+  freshPostgres,
+} from '../support/databases.ts'
 
 let database: FreshDatabase
 let open: Knex[]
@@ -67,6 +73,52 @@ describe.each(everyDatabase)('a start on %s', (_name, fresh) => {
     expect(await knex.schema.hasTable('sso_migrations_lock')).toBe(false)
   })
 })
+
+describe.each(databases)('the tables that other tests start with on %s', (name, withTables) => {
+  const fresh = everyDatabase.find(([each]) => each === name)![1]
+  useFresh(fresh)
+
+  it('are those of the migrations', async () => {
+    await migrate(knex)
+    const other = await withTables()
+    const prepared = knexModule(other.config)
+    expect(await shapeOf(prepared)).toEqual(await shapeOf(knex))
+    expect(await pendingMigrations(prepared)).toEqual([])
+    // Knex's own writes continue after the copied rows.
+    await prepared('sso_migrations').insert({ name: '999-newer', batch: 99, migration_time: new Date() })
+    await prepared.destroy()
+    await other.drop()
+  })
+})
+
+/** The definitions of all tables, columns, indexes and constraints, and the rows of the migrations. */
+async function shapeOf(source: Knex): Promise<unknown> {
+  const rows = [
+    await source('sso_migrations').select('id', 'name', 'batch').orderBy('id'),
+    await source('sso_migrations_lock').select(),
+  ]
+  if (source.client.dialect !== 'postgresql')
+    return [...rows, await source('sqlite_master').select('type', 'name', 'tbl_name', 'sql').orderBy('name')]
+  return [
+    ...rows,
+    await source('information_schema.columns')
+      .where({ table_schema: 'public' })
+      .select(
+        'table_name',
+        'column_name',
+        'data_type',
+        'character_maximum_length',
+        'is_nullable',
+        'column_default',
+      )
+      .orderBy(['table_name', 'column_name']),
+    await source('pg_indexes').where({ schemaname: 'public' }).select('indexdef').orderBy('indexdef'),
+    await source('pg_constraint')
+      .whereRaw("connamespace = 'public'::regnamespace")
+      .select('conname', source.raw('pg_get_constraintdef(oid) as definition'))
+      .orderBy('conname'),
+  ]
+}
 
 describe('a start on PostgreSQL', () => {
   useFresh(freshPostgres)

@@ -8,6 +8,7 @@ import pg from 'pg'
 import { configFromUrl } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import { createTables } from './tables.ts'
 
 export interface FreshDatabase {
   config: Knex.Config
@@ -95,8 +96,17 @@ export const everyDatabase = [
   ['MariaDB', freshMariadb],
 ] as const
 
-/** For `describe.each`. */
+/** Adds the tables to a new database of `fresh`. */
+const withTables = (fresh: () => Promise<FreshDatabase>) => async (): Promise<FreshDatabase> => {
+  const database = await fresh()
+  const knex = knexModule(database.config)
+  await createTables(knex)
+  await knex.destroy()
+  return database
+}
+
+/** For `describe.each`. They contain the tables. */
 export const databases = [
-  ['SQLite', freshSqlite],
-  ['PostgreSQL', freshPostgres],
+  ['SQLite', withTables(freshSqlite)],
+  ['PostgreSQL', withTables(freshPostgres)],
 ] as const

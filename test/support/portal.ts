@@ -7,6 +7,7 @@ import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import { createPortalSso, type PortalSso, type PortalSsoOptions } from '../../lib/index.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import type { FaultyProvider } from './faulty-provider.ts'
+import { createTables } from './tables.ts'
 
 export interface LogLine {
   level: 'info' | 'warn' | 'error'
@@ -45,6 +46,7 @@ export async function startPortal({
   const url = `http://${host}:${(server.address() as AddressInfo).port}`
   const given = options.database as Knex | undefined
   const knex = given ?? knexModule(sqliteConfig(':memory:'))
+  if (!given) await createTables(knex)
   const logs: LogLine[] = []
   const log = (level: LogLine['level']) => (fields: object, message: string) => {
     logs.push({ level, message, fields: { ...fields } })

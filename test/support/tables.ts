@@ -1,0 +1,72 @@
+import fs from 'node:fs'
+import path from 'node:path'
+import type { Knex } from 'knex'
+import { migrate } from '../../lib/database/migrate.ts'
+
+/** Statements that create the tables of an empty database, with the rows that the migrations write. */
+type Script = string
+
+interface SqliteConnection {
+  exec(script: Script): void
+}
+interface PostgresConnection {
+  query(script: Script): Promise<unknown>
+}
+
+/**
+ * Creates the tables in an empty SQLite or PostgreSQL database. The migrations run once in each run and database, because they take
+ * half of the time that a portal takes to start. test/database/migrate.test.ts compares their tables with these.
+ */
+export async function createTables(knex: Knex): Promise<void> {
+  const dialect = knex.client.dialect as 'better-sqlite3' | 'postgresql'
+  const file = path.join(process.env.TEST_RUN_FOLDER!, `tables-${dialect}.sql`)
+  if (!fs.existsSync(file)) {
+    const script = await (dialect === 'postgresql' ? recordMigrations(knex) : dumpSqlite(knex))
+    // Another worker may write the same file at the same time.
+    const draft = `${file}-${process.pid}`
+    fs.writeFileSync(draft, script)
+    fs.renameSync(draft, file)
+    return
+  }
+  const script = fs.readFileSync(file, 'utf8')
+  const connection = await knex.client.acquireConnection()
+  try {
+    if (dialect === 'postgresql') await (connection as PostgresConnection).query(script)
+    else (connection as SqliteConnection).exec(script)
+  } finally {
+    await knex.client.releaseConnection(connection)
+  }
+}
+
+async function dumpSqlite(knex: Knex): Promise<Script> {
+  await migrate(knex)
+  const statements = await knex('sqlite_master')
+    .whereNotNull('sql')
+    .whereRaw("name not glob 'sqlite_*'")
+    .orderByRaw("type = 'table' desc, rowid")
+    .pluck('sql')
+  return join([...statements, ...(await insertedRows(knex))])
+}
+
+/** PostgreSQL cannot dump its tables itself. */
+async function recordMigrations(knex: Knex): Promise<Script> {
+  const statements: string[] = []
+  const record = ({ sql }: { sql: string }) => {
+    if (/^(create|alter|drop|comment) /i.test(sql)) statements.push(sql)
+  }
+  knex.on('query', record)
+  await migrate(knex)
+  knex.removeListener('query', record)
+  return join([...statements, ...(await insertedRows(knex))])
+}
+
+async function insertedRows(knex: Knex): Promise<string[]> {
+  const applied = await knex('sso_migrations').select('name', 'batch', 'migration_time').orderBy('id')
+  const locks = await knex('sso_migrations_lock').select('is_locked')
+  return [
+    knex('sso_migrations').insert(applied).toQuery(),
+    knex('sso_migrations_lock').insert(locks).toQuery(),
+  ]
+}
+
+const join = (statements: readonly string[]): Script => statements.map((each) => `${each};\n`).join('')
