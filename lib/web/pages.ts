@@ -19,10 +19,13 @@ const viewsDirectory = path.resolve(import.meta.dirname, '../../views')
 /** The templates: ours, and a host's in place of those of the same name. */
 export class Views {
   readonly #directories: readonly string[]
+  /** Part of the names in EJS's cache, which all portals of a process share: a template keeps the partials of its first use. */
+  readonly #prefix: string
 
   /** @param viewsDir the host's folder */
   constructor(viewsDir: string | undefined) {
     this.#directories = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
+    this.#prefix = viewsDir ?? ''
   }
 
   /**
@@ -30,19 +33,20 @@ export class Views {
    * @param encode encodes a value for the format of the view; default for HTML
    */
   async render(name: string, locals: object, encode?: (value: unknown) => string): Promise<string> {
-    return await ejs.renderFile(this.#find(name), locals, {
-      views: [...this.#directories],
+    const { template, ...file } = this.#load(name)
+    return await ejs.render(template, locals, {
+      ...file,
       // EJS looks beside the including file first, so that without this a host could not replace a single partial.
-      includer: (partial: string) => ({ filename: this.#find(partial) }),
+      includer: (partial: string): { filename: string } => this.#load(partial),
       cache: process.env.NODE_ENV === 'production',
       ...(encode && { escape: encode }),
     })
   }
 
-  #find(name: string): string {
-    const found = this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
-    if (found === undefined) throw new ConfigurationError(`there is no view "${name}"`)
-    return found
+  #load(name: string): { filename: string; template: string } {
+    const file = this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
+    if (file === undefined) throw new ConfigurationError(`there is no view "${name}"`)
+    return { filename: `${this.#prefix}:${file}`, template: readFileSync(file, 'utf8') }
   }
 }
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import ejs from 'ejs'
 import express, { type Express } from 'express'
 import knexModule, { type Knex } from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
@@ -34,6 +35,13 @@ export interface TestPortalOptions extends Partial<PortalSsoOptions> {
   /** host name of the portal; default 127.0.0.1. Another name is another site for browsers */
   host?: string
 }
+
+// Compiles each template once, as in production. Compiling took a quarter of the time of a page.
+const render = ejs.render.bind(ejs)
+Object.assign(ejs, {
+  render: (template: string, data: object, options: object) =>
+    render(template, data, { ...options, cache: true }),
+})
 
 /** Starts a portal over real HTTP on a free port, by default with an in-memory database. */
 export async function startPortal({

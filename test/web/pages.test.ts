@@ -127,6 +127,18 @@ describe('every page', () => {
     rmSync(viewsDir, { recursive: true })
   })
 
+  it('has no partials of another portal in the same process', async () => {
+    const viewsDir = mkdtempSync(path.join(tmpdir(), 'views-'))
+    mkdirSync(path.join(viewsDir, 'partials'))
+    writeFileSync(path.join(viewsDir, 'partials', 'foot.ejs'), 'the foot of Acme')
+    await open({ viewsDir })
+    expect((await get('/login')).text).toContain('the foot of Acme')
+    await portal.close()
+    await open()
+    expect((await get('/login')).text).not.toContain('the foot of Acme')
+    rmSync(viewsDir, { recursive: true })
+  })
+
   it('shows administrators’ texts as text', async () => {
     await open()
     await portal.sso.providers.update('acme', { displayName: '<b onclick=x>Acme</b>' })
