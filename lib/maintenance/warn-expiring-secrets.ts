@@ -13,7 +13,7 @@ interface Warning {
   /** the threshold that was reached */
   days: number
 }
-type WarnedRow = ProviderRow & { expiry_warned: string | null }
+type WarnedRow = ProviderRow & { id: string; expiry_warned: string | null }
 
 const rowsPerQuery = 500
 /** leaves the rest for the next run, so that a mail server that hangs does not block the other tasks */
@@ -47,7 +47,7 @@ export async function warnExpiringSecrets(core: Core, modules: WarningModules): 
 async function findExpiring({ knex }: Core, afterId: string): Promise<WarnedRow[]> {
   const latest = new Date(Date.now() + Math.max(...thresholdDays) * DAY).toISOString()
   return await knex('sso_providers')
-    .select(...providerColumns(), 'expiry_warned')
+    .select(providerColumns(), 'expiry_warned')
     .whereNull('removed_at')
     .where('client_secret_expires_at', '<=', latest)
     .where('id', '>', afterId)

@@ -8,10 +8,12 @@ import { type Check, type Provider, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
 import {
   changedSettings,
-  fromColumns,
+  columnOf,
+  type DetectedSetting,
   needsRetest,
+  readStoredSettings,
   type StoredSettings,
-  settingColumns,
+  storedSettingNames,
   toColumns,
 } from './settings.ts'
 
@@ -24,40 +26,14 @@ export interface SecretChanges {
 
 export type NewProvider = StoredSettings & Pick<Provider, 'portal' | 'slug' | 'preset' | 'enabled'>
 
-export interface PassedTestSignIn {
+interface PassedTestSignIn extends Pick<Provider, 'reauthentication'> {
   /** Id of the active user as whom it would have signed in. */
   userId: string | undefined
   /** The client authentication that the provider accepted in place of the configured one; it is used from now on. */
-  method: DetectedClientMethod | undefined
-  reauthentication: Provider['reauthentication']
+  method: (Pick<StoredSettings, DetectedSetting> & { kid?: string | undefined }) | undefined
 }
 
-type DetectedClientMethod = Pick<
-  StoredSettings,
-  'clientAuthentication' | 'secretEncoding' | 'assertionAudience'
-> & { kid?: string | undefined }
-
-/** A row without secrets. */
-export type ProviderRow = StateColumns & Record<string, unknown>
-
-interface StateColumns {
-  id: string
-  portal: string
-  slug: string
-  preset: string
-  enabled: boolean | number
-  recommended: boolean | number
-  position: number
-  test_sign_in_at: string | null
-  test_sign_in_user_id: string | null
-  reauthentication: Provider['reauthentication'] | null
-  retire_at: string | null
-  relink_since: string | null
-  last_test: string | null
-  version: number
-}
-
-const stateColumns: (keyof StateColumns)[] = [
+const stateNames = [
   'id',
   'portal',
   'slug',
@@ -65,16 +41,21 @@ const stateColumns: (keyof StateColumns)[] = [
   'enabled',
   'recommended',
   'position',
-  'test_sign_in_at',
-  'test_sign_in_user_id',
+  'testSignInAt',
+  'testSignInUserId',
   'reauthentication',
-  'retire_at',
-  'relink_since',
-  'last_test',
+  'retireAt',
+  'relinkSince',
+  'lastTest',
   'version',
-]
+] as const satisfies (keyof Provider)[]
 
-export const providerColumns = (): string[] => [...stateColumns, ...settingColumns()]
+/** A row without secrets, by the names of `providerColumns`. */
+export type ProviderRow = Readonly<Record<string, unknown>>
+
+/** Columns by name in `Provider`. */
+export const providerColumns = (): Record<string, string> =>
+  Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -290,11 +271,9 @@ export class ProvidersTable {
   }
 
   /** Not a change of the provider: it disturbs no sign-in. */
-  async recordReauthentication(
-    { id, version }: Provider,
-    reauthentication: Provider['reauthentication'],
-  ): Promise<void> {
-    await this.#rows().where({ id, version }).update({ reauthentication })
+  async recordReauthentication(provider: Provider, found: Provider['reauthentication']): Promise<void> {
+    const { id, version } = provider
+    await this.#rows().where({ id, version }).update({ reauthentication: found })
   }
 
   /** Hides the provider everywhere. It is kept for a while, so that it can be restored. */
@@ -365,23 +344,16 @@ function conflictError({ slug }: Provider): ManagementError {
 }
 
 export function providerFromRow(row: ProviderRow): Provider {
+  const state: Record<string, unknown> = {}
+  for (const name of stateNames) state[name] = row[name] ?? undefined
+  const { enabled, retireAt, lastTest } = state
   return {
-    ...fromColumns(row),
-    id: row.id,
-    portal: row.portal,
-    slug: row.slug,
-    preset: row.preset,
+    ...readStoredSettings(row),
+    ...(state as Pick<Provider, (typeof stateNames)[number]>),
     // After its retirement date a provider is disabled for every caller, even if the row is still enabled.
-    enabled: Boolean(row.enabled) && (row.retire_at === null || row.retire_at > new Date().toISOString()),
+    enabled: Boolean(enabled) && (retireAt === undefined || String(retireAt) > new Date().toISOString()),
     recommended: Boolean(row.recommended),
-    position: row.position,
-    testSignInAt: row.test_sign_in_at ?? undefined,
-    testSignInUserId: row.test_sign_in_user_id ?? undefined,
-    reauthentication: row.reauthentication ?? undefined,
-    retireAt: row.retire_at ?? undefined,
-    relinkSince: row.relink_since ?? undefined,
-    lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
-    version: row.version,
+    lastTest: lastTest === undefined ? undefined : (JSON.parse(String(lastTest)) as Provider['lastTest']),
   }
 }
 
