@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from '../events/error-handler.ts'
-import type { EventHistory } from '../events/event-history.ts'
+import type { HistoryApi } from '../events/event-history.ts'
 import type { IdentitiesApi } from '../management/identities-api.ts'
 import type { ProvidersApi } from '../management/providers-api.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
@@ -16,7 +16,7 @@ import { viewHelpers } from './format.ts'
 /** The modules behind the admin pages. */
 export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
   errorHandler: ErrorHandler
-  history: EventHistory
+  history: HistoryApi
   identities: IdentitiesApi
   pages: Pages
   /** middleware of every POST: refuses cross-site requests, then reads the body */

@@ -24,7 +24,7 @@ export async function showProvider(
   const { slug, preset } = provider
   const signsKeys = provider.clientAuthentication === 'private_key_jwt'
   const [activities, refusedLogouts, affected, keys] = await Promise.all([
-    page.history.activity(page.options.portal),
+    page.history.activity(page.options),
     page.history.refusedLogoutTokens(page.options.portal, slug),
     countAffected(page, provider),
     signsKeys ? readKeys(page, slug) : { keys: [] },

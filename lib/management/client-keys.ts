@@ -27,20 +27,6 @@ export interface PublishedKey {
   from: string
 }
 
-export async function listClientKeys(
-  { providersTable }: ManagementContext,
-  slug: string,
-  { portal }: ResolvedActOptions,
-): Promise<PublishedKey[]> {
-  const keys = await providersTable.clientKeys(await providersTable.get(portal, slug))
-  return keysWithState(keys, Date.now()).map(({ key: { kid, alg, from }, state }) => ({
-    kid,
-    alg,
-    state,
-    from,
-  }))
-}
-
 /** Publishes a new key. It signs an hour later, so that the provider has time to fetch it. */
 export async function rotateClientKey(
   { connectedProviders, events, providersTable }: ManagementContext,
