@@ -145,7 +145,7 @@ async function readTokenResponse(response: Response): Promise<TokenResponse> {
   }
 }
 
-function isObject(value: unknown): value is object {
+export function isObject(value: unknown): value is Claims {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 

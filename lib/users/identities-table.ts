@@ -3,14 +3,13 @@ import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import type { Core } from '../web/core.ts'
 import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
-import type { EntraAccount, Subject } from './user-directory.ts'
+import type { EntraAccount, LinkedUser, ProviderAccount, Subject } from './user-directory.ts'
 
-export interface Link extends Subject {
+export interface Link extends ProviderAccount {
   readonly portal: string
   readonly userId: string
   readonly providerId: string
   readonly email: string | undefined
-  readonly entra?: EntraAccount | undefined
   /** created because another link has the same Entra account; default false */
   readonly relinked?: boolean | undefined
   /** the user's address, if it is proven for this link: by the provider, a code, or an earlier link */
@@ -38,16 +37,7 @@ export interface LinkedIdentity extends Subject {
 type Row = Omit<LinkedIdentity, 'email' | 'entra' | 'provenEmail'> &
   Record<'email' | 'tenantId' | 'objectId' | 'provenEmail', string | null>
 
-/** An account at a provider. At Entra it can have several subjects. */
-export interface ProviderAccount extends Subject {
-  readonly entra?: EntraAccount | undefined
-}
-
-export interface LinkTarget {
-  userId: string
-  /** addresses of the user that are proven for the link */
-  provenEmails: string[]
-}
+type LinkTarget = Omit<LinkedUser, 'user'>
 
 /** The row of a provider whose relinking window is open. */
 export interface RelinkWindow {
@@ -235,10 +225,8 @@ export class IdentitiesTable {
       const replaced: { subject: string; proven_email: string | null }[] = await earlier()
       const proven = replaced.find(({ proven_email }) => proven_email !== null)
       await earlier().delete()
-      const columns = linkColumns(
-        { ...link, provenEmail: proven?.proven_email ?? undefined },
-        new Date().toISOString(),
-      )
+      const provenEmail = proven?.proven_email ?? undefined
+      const columns = linkColumns({ ...link, provenEmail }, new Date().toISOString())
       await transaction('sso_identities').insert({ id: randomUUID(), portal, ...columns })
       await endSessions(transaction, link, replaced)
       await this.#blocked.unblock(portal, userId, link, transaction)
@@ -258,9 +246,10 @@ export class IdentitiesTable {
 /** Deleting the rows revokes the sessions on every instance, whatever the session store holds. */
 async function endSessions(
   on: Knex,
-  { portal, userId, issuer }: Pick<Link, 'portal' | 'userId' | 'issuer'>,
-  replaced: readonly Pick<Subject, 'subject'>[],
+  link: Omit<Link, 'provenEmail'>,
+  replaced: { subject: string }[],
 ): Promise<void> {
+  const { portal, userId, issuer } = link
   const subjects = replaced.map(({ subject }) => subject)
   await on('sso_sessions').where({ portal, user_id: userId, issuer }).whereIn('subject', subjects).delete()
 }
