@@ -40,7 +40,6 @@ export class Account {
       const displayName = provider?.displayName ?? new URL(identity.issuer).host
       return {
         id: identity.id,
-        /** slug, if the provider is known */
         provider: provider?.slug,
         displayName,
         logo: provider && presetOf(provider.preset)?.logo,

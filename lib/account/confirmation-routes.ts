@@ -19,10 +19,8 @@ import type { Account } from './account.ts'
 export interface ConfirmationModules {
   readonly account: Account
   readonly events: EventLog
-  /** admits signed-in users */
   readonly guard: RequestHandler
   readonly pages: Pages
-  /** parses posts, after refusing those from other sites */
   readonly posted: RequestHandler[]
   readonly providersTable: ProvidersTable
   readonly registration: Registrations
@@ -57,7 +55,6 @@ export function confirmationRoutes(
   }
 
   interface Shown {
-    /** id of the code that was sent */
     sent?: string
     typed?: string
     error?: FormError

@@ -2,6 +2,7 @@ import type { ProviderInput } from '../management/provider-input.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { slugSchema } from '../providers/provider.ts'
+import type { ClientAuthentication } from '../providers/setting-values.ts'
 import type { ProviderSettings } from '../providers/settings.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import {
@@ -25,7 +26,7 @@ import {
   toFormValues,
   withProblems,
 } from './form.ts'
-import { addressesFor } from './provider-urls.ts'
+import { urlsToEnter } from './provider-page.ts'
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
 export const providerCreateRoutes: AdminRoutes = {
@@ -52,9 +53,10 @@ async function showConnectForm(page: AdminRequest, preset: Preset, form: FilledF
     preset,
     questions: questionsOf(preset),
     ...sectionsOf(connectFields(preset)),
-    urls: addressesFor(page, slugSchema.safeParse(slug).data ?? preset.name, {
+    urls: urlsToEnter(page, {
+      slug: slugSchema.safeParse(slug).data ?? preset.name,
       preset: preset.name,
-      signsKeys: clientAuthentication === 'private_key_jwt',
+      clientAuthentication: clientAuthentication as ClientAuthentication | undefined,
       frontChannelLogout: Boolean(frontChannelLogout),
     }),
   })
@@ -103,7 +105,6 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   redirectTo(page, `/${input.slug}`, { done: 'connected' })
 }
 
-/** The preset's questions, then the slug. */
 function questionsOf({ asks }: Preset): FormField[] {
   const questions = asks.map(({ name, label, hint, example, required = true, read }) => ({
     name: `answer.${name}`,

@@ -61,7 +61,6 @@ async function showEditForm(
   await showForm(page, 'edit', form, { provider, ...sectionsOf(fieldsOf(provider)), conflict })
 }
 
-/** Another administrator has saved in between. */
 async function showConflict(page: AdminRequest, provider: Provider, values: FormValues): Promise<void> {
   await showEditForm(page, provider, { values }, differences(provider, values))
 }

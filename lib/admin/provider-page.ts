@@ -1,4 +1,5 @@
 import type { RefusedLogoutTokens } from '../events/event-history.ts'
+import { providerUrls } from '../management/provider-urls.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'
@@ -9,7 +10,6 @@ import { DAY } from '../shared/time.ts'
 import { type AdminRequest, showPage } from './admin-request.ts'
 import { count, providerBadge } from './format.ts'
 import { providerStates } from './provider-status.ts'
-import { addressesFor } from './provider-urls.ts'
 
 /**
  * Shows one provider and everything that an administrator can do with it.
@@ -43,12 +43,19 @@ export async function showProvider(
     ...affected,
     ...keys,
     signsKeys,
-    urls: addressesFor(page, slug, { ...provider, signsKeys }),
+    urls: urlsToEnter(page, provider),
     consentHref: presetOf(preset)?.adminConsent && page.urls.path(`/login/${slug}/admin-consent`),
     tomorrow: new Date(Date.now() + DAY).toISOString().slice(0, 10),
     ...failure,
   }
   await showPage(page, 'provider', locals, failure.problem === undefined ? 200 : 422)
+}
+
+/** The only logout that a preset supports is shown before it is turned on. */
+export function urlsToEnter(page: AdminRequest, provider: Parameters<typeof providerUrls>[1]) {
+  const isOnlyLogout = presetOf(provider.preset)?.frontChannelWithoutIssuer
+  const frontChannelLogout = provider.frontChannelLogout || isOnlyLogout === true
+  return providerUrls(page, { ...provider, frontChannelLogout }, page.options.portal)
 }
 
 /** The metadata only announces back-channel logout. Refused tokens show that it does not work, or that someone sends forged ones. */
@@ -64,7 +71,6 @@ function withRefusedLogouts(
   )
 }
 
-/** The users and sessions that depend on a provider. */
 export async function countAffected({ options, providers, sessionsApi }: AdminRequest, { slug }: Provider) {
   const [dependents, sessions] = await Promise.all([
     providers.usage(slug, options),

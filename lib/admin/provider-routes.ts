@@ -16,7 +16,6 @@ import {
 } from './admin-request.ts'
 import { countAffected, showProvider } from './provider-page.ts'
 
-/** An act that takes one click, and its confirmation. */
 type ProviderAct = readonly [Message, (page: AdminRequest, slug: string) => Promise<unknown>]
 
 /** By the last part of the path: `POST /:slug/enable`. */

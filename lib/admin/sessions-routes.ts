@@ -98,7 +98,6 @@ async function endSessions(page: AdminRequest): Promise<void> {
 
 const identityActions = { accept: 'accepted', keepSeparate: 'separate', allow: 'allowed' } as const
 
-/** An administrator decides about a blocked identity of the user on the page. */
 async function decideIdentity(page: AdminRequest): Promise<void> {
   const { identities, options, req } = page
   const filter = readPostedFilter(page)
@@ -108,7 +107,6 @@ async function decideIdentity(page: AdminRequest): Promise<void> {
   redirectToSessions(page, filter, identityActions[action])
 }
 
-/** The linked and blocked identities of a user, with the names of their providers. */
 async function identitiesOf(
   { identities, options, providers }: AdminRequest,
   userId: string | undefined,
@@ -125,7 +123,6 @@ async function identitiesOf(
   }
 }
 
-/** The locals of both pages about a filter. */
 async function describeFilter(
   { options, providers, sessionsApi, users }: AdminRequest,
   filter: SessionFilter,

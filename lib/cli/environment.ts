@@ -29,7 +29,6 @@ function splitList(text = '', separator = /[\s,]+/): string[] {
   return text.split(separator).filter((word) => word !== '')
 }
 
-/** @throws ConfigurationError for a wrong environment variable */
 export function readValidEnvironment(): Environment {
   const environment = readEnvironment()
   const { secrets, baseUrl, allowedAddresses } = environment

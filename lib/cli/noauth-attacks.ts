@@ -27,7 +27,6 @@ interface Attack {
 }
 
 interface Victim {
-  /** of the address */
   domain: string
   /** the attacker's, at Entra; default: any that the settings admit */
   attackerTenant?: string | undefined

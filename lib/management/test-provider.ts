@@ -116,7 +116,6 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   })
 }
 
-/** The accepted values of the settings that the method uses. */
 function describeMethod(method: ClientMethod | undefined): Partial<ProviderTest> {
   if (!method) return {}
   const { clientAuthentication, secretEncoding, assertionAudience, kid } = method

@@ -61,7 +61,6 @@ export interface Vouching {
   warning: { reason: string; hint: string } | undefined
 }
 
-/** Describes for administrators which addresses of a provider are trusted. */
 export function describeVouching(provider: TrustSettings): Vouching {
   const rules = rulesFor(provider)
   const [first] = rules
@@ -76,7 +75,6 @@ export function describeVouching(provider: TrustSettings): Vouching {
   }
 }
 
-/** The listed domains, and the tenants to which they are bound. */
 export function listedDomains({ emailDomains }: Pick<TrustSettings, 'emailDomains'>) {
   return emailDomains.map(splitEmailDomain)
 }

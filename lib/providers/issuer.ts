@@ -15,7 +15,6 @@ export const personalAccounts = '9188040d-6c67-4c5b-b112-36a304b66dad'
 
 const issuerPattern = /^([^?#]+)\/([^/?#]+)\/v2\.0$/
 
-/** Returns the tenant in an issuer of Entra: a GUID, or `organizations`. */
 export function tenantIn(issuer: string): string | undefined {
   const [, , tenant = ''] = issuerPattern.exec(issuer) ?? []
   return tenant === organizations || guid.test(tenant) ? tenant : undefined

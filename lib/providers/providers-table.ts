@@ -20,7 +20,6 @@ import {
 /** Omitted: unchanged. `null`: removed. */
 export interface SecretChanges {
   clientSecret?: string | null | undefined
-  /** Keys of `private_key_jwt`. */
   clientKeys?: readonly ClientKey[] | undefined
 }
 
@@ -53,7 +52,6 @@ const stateNames = [
 /** A row without secrets, by the names of `providerColumns`. */
 export type ProviderRow = Readonly<Record<string, unknown>>
 
-/** Columns by name in `Provider`. */
 export const providerColumns = (): Record<string, string> =>
   Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
@@ -106,7 +104,6 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
-  /** @throws ManagementError `not_found` */
   async get(portal: string, slug: string): Promise<Provider> {
     const provider = await this.find(portal, slug)
     if (!provider)

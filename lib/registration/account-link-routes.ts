@@ -110,7 +110,6 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
   return router
 }
 
-/** Whether a pending registration waits for this user's consent. */
 export function isProvedBy({ id }: User, { provedUserId }: PendingRegistration): boolean {
   return provedUserId === String(id)
 }

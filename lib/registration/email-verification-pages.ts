@@ -10,7 +10,6 @@ import { codeMinutes } from './email-verification.ts'
 export interface FormError {
   sentence: 'emailInvalid' | 'tooMany' | 'mailFailed' | 'codeMalformed' | 'codeWrong' | 'codeOver'
   status: 422 | 429 | 502
-  /** remaining attempts */
   left?: number
 }
 

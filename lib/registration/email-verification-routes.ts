@@ -169,7 +169,7 @@ function failure(reason: string): Outcome {
   return { kind: 'email-code-failed', detail: { reason } }
 }
 
-function readField(req: Request, field: string): string {
+export function readField(req: Request, field: string): string {
   const value = (req.body as Record<string, unknown> | undefined)?.[field]
   return typeof value === 'string' ? value : ''
 }

@@ -10,7 +10,6 @@ type VerificationContext = Pick<PendingRegistration, 'id' | 'portal'> & {
   identity: Pick<PendingRegistration['identity'], 'issuer' | 'subject'>
 }
 
-/** A code expires after this many minutes. */
 export const codeMinutes = 10
 const maxAttempts = 5
 const maxCodes = 3

@@ -101,7 +101,6 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
   return router
 }
 
-/** @returns `undefined` if a concurrent registration took the address */
 async function createUser(
   users: UserDirectory,
   newUser: Registration,

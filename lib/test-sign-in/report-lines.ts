@@ -19,11 +19,9 @@ export interface ReportLine {
   title: string
   /** `absent`: the provider lacks it, which is no problem by itself */
   result: 'ok' | 'warning' | 'failed' | 'absent' | 'not reached'
-  /** the observed value */
   finding?: string | undefined
   /** the exact error, as in the log */
   cause?: string | undefined
-  /** advice for the administrator */
   remedy?: string | undefined
 }
 

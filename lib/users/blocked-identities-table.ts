@@ -63,13 +63,11 @@ export class BlockedIdentitiesTable {
     return row && fromRow(row)
   }
 
-  /** The blocks of a user, newest first. */
   async listOf(portal: string, userId: string): Promise<BlockedIdentity[]> {
     const rows = this.#rows().select(columns).where({ portal, user_id: userId })
     return (await rows.orderBy('blocked_at', 'desc')).map(fromRow)
   }
 
-  /** Deletes the blocks of an identity for one user. */
   async unblock(portal: string, userId: string, identity: ProviderAccount, on = this.#knex): Promise<void> {
     await this.#matching(portal, identity, on).where({ user_id: userId }).delete()
   }

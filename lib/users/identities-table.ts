@@ -66,18 +66,15 @@ export class IdentitiesTable {
     this.#blocked = blocked
   }
 
-  /** @returns the identities of a user, newest first */
   async listOf(portal: string, userId: string): Promise<LinkedIdentity[]> {
     const rows: Row[] = await identitiesOf(this.#knex, portal, userId)
     return rows.map(fromRow)
   }
 
-  /** @returns the id of the linked user */
   async findUserId(portal: string, subject: Subject): Promise<string | undefined> {
     return (await this.findLink(portal, subject))?.userId
   }
 
-  /** @returns the linked user's id, and the addresses that are proven for the link */
   async findLink(portal: string, { issuer, subject }: Subject): Promise<LinkTarget | undefined> {
     return linkTarget(await this.#rows().select('user_id', 'proven_email').where({ portal, issuer, subject }))
   }
@@ -233,7 +230,6 @@ export class IdentitiesTable {
     })
   }
 
-  /** Removes a link that relinking made. */
   async unlinkRelinked(portal: string, { issuer, subject }: Subject): Promise<void> {
     await this.#rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
   }

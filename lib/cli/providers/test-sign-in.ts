@@ -36,7 +36,6 @@ export const testSignInCommands: PortalCommands = {
   },
 }
 
-/** @returns true if the test passed */
 export async function testSignIn(context: CommandContext, slug: string): Promise<boolean> {
   const outcome = await waitForOutcome(context, await printLink(context, slug))
   print(outcomeTexts[outcome])

@@ -18,7 +18,6 @@ export const absent = (name: string, message: string): Check => ({ name, result:
 /** A problem that prevents every sign-in: such a provider is not saved. */
 export const failed = problem('failed')
 
-/** The settings to test, saved or not. */
 export type TestInput = Pick<
   ProviderSettings,
   | 'clientId'
