@@ -114,10 +114,8 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
 /** The page lists no more; one button ends all of them. */
 const maxListedSessions = 50
 
-function accountPage(
-  { homePath, portalOf, urls }: Core,
-  { account, pages, sessions, providersTable }: ConfirmationModules,
-): RequestHandler {
+function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationModules): RequestHandler {
+  const { account, pages, sessions, providersTable } = modules
   return asyncHandler(async (req, res) => {
     const portal = portalOf(req)
     const user = req.user as User

@@ -56,11 +56,8 @@ async function findExpiring({ knex }: Core, afterId: string): Promise<WarnedRow[
 }
 
 /** @returns false when another instance recorded it first, and sends the warning */
-async function recordWarning(
-  { knex }: Core,
-  { id, expiry_warned }: WarnedRow,
-  warning: Warning,
-): Promise<boolean> {
+async function recordWarning({ knex }: Core, row: WarnedRow, warning: Warning): Promise<boolean> {
+  const { id, expiry_warned } = row
   const updated = await knex('sso_providers')
     .where({ id, expiry_warned })
     .update({ expiry_warned: JSON.stringify(warning) })

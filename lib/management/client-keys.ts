@@ -71,10 +71,8 @@ const maxAgeSeconds = 300
  * `GET /login/:provider/jwks.json`: the public keys of `private_key_jwt` (OpenID Connect Core 9). Served for disabled
  * providers, too: they fetch the keys before they are enabled.
  */
-export function clientKeysRoute(
-  { portalOf }: Core,
-  { providersTable }: { providersTable: ProvidersTable },
-): Router {
+export function clientKeysRoute(core: Core, { providersTable }: { providersTable: ProvidersTable }): Router {
+  const { portalOf } = core
   const show = asyncHandler(async (req, res) => {
     const provider = await providersTable.find(portalOf(req), req.params.provider)
     const keys = provider ? await providersTable.clientKeys(provider) : []

@@ -296,10 +296,8 @@ export class ProvidersTable {
     return { version: this.#knex.raw('version + 1'), updated_at: now }
   }
 
-  async #seal(
-    { clientSecret, clientKeys }: SecretChanges,
-    id: string,
-  ): Promise<Record<string, string | null>> {
+  async #seal(secrets: SecretChanges, id: string): Promise<Record<string, string | null>> {
+    const { clientSecret, clientKeys } = secrets
     return {
       ...(clientSecret !== undefined && {
         client_secret: clientSecret && (await this.secretBox.close(clientSecret, id)),
@@ -355,10 +353,8 @@ export function providerFromRow(row: ProviderRow): Provider {
 }
 
 /** A window that is extended keeps the time at which it opened. */
-function opensRelinking(
-  { relinkUntil: before }: Provider,
-  { relinkUntil }: Partial<StoredSettings>,
-): boolean {
+function opensRelinking(provider: Provider, { relinkUntil }: Partial<StoredSettings>): boolean {
+  const { relinkUntil: before } = provider
   const isOpen = before !== undefined && before > new Date().toISOString()
   return relinkUntil !== undefined && !isOpen
 }

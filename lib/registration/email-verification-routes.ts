@@ -29,11 +29,8 @@ export function emailVerificationRoutes(
   const { pendingRegistrations } = signIn
 
   /** @returns false if the records of this client are used up */
-  async function record(
-    req: Request,
-    { portal, provider }: PendingRegistration,
-    outcome: Outcome,
-  ): Promise<boolean> {
+  async function record(req: Request, pending: PendingRegistration, outcome: Outcome): Promise<boolean> {
+    const { portal, provider } = pending
     if (!refusalLog.admits(req, portal)) return false
     await events.record({ ...outcome, portal, provider, clientAddress: req.ip })
     return true

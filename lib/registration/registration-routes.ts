@@ -62,11 +62,8 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     await verification.show(req, res, step, { view: 'address', typed: sent?.email ?? identity.email })
   }
 
-  async function register(
-    req: Request,
-    res: Response,
-    { pending, provider }: RegistrationStep,
-  ): Promise<void> {
+  async function register(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { pending, provider } = step
     const { identity, portal, provenEmail, returnTo } = pending
     const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, { provenEmail })
     switch (decision.kind) {
@@ -85,7 +82,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     const input = readForm(req.body, form)
     const errors = checkForm(input, form, pages.locale(req).t)
     if (Object.keys(errors).length > 0)
-      return await showForm(req, res, { pending, provider }, { input, errors })
+      return await showForm(req, res, step, { input, errors })
 
     const { name, fields } = input
     const user = await createUser(users, { email: decision.email, name, fields }, portal)

@@ -172,12 +172,8 @@ export class TestSignIns {
   }
 
   /** The test has passed. If the provider responds to the next request with a page of its own, it stays passed. */
-  async #retry(
-    req: Request,
-    res: Response,
-    { portal, slug }: Provider,
-    attempt: CompletedAttempt,
-  ): Promise<void> {
+  async #retry(req: Request, res: Response, tested: Provider, attempt: CompletedAttempt): Promise<void> {
+    const { portal, slug } = tested
     const { pages, providersTable, signIn } = this.#modules
     // The test may have changed a detected setting, and thereby the version.
     const provider = await providersTable.find(portal, slug)
@@ -209,11 +205,8 @@ export class TestSignIns {
     return predictOutcome(decision, identity, signIn.canVerifyEmail)
   }
 
-  async #record(
-    req: Request,
-    { provider, purpose, outcome, recorder }: TestResult,
-    reason: ProblemCode | undefined,
-  ): Promise<void> {
+  async #record(req: Request, result: TestResult, reason: ProblemCode | undefined): Promise<void> {
+    const { provider, purpose, outcome, recorder } = result
     const { events, oneTimeLinks } = this.#modules
     const { portal, slug } = provider
     const { actor, oneTimeLinkId } = purpose

@@ -52,10 +52,8 @@ async function printLink({ testSignIns, actor, flags }: CommandContext, slug: st
   return link
 }
 
-async function waitForOutcome(
-  { testSignIns, flags }: CommandContext,
-  { token, expiresAt }: TestLink,
-): Promise<TestOutcome> {
+async function waitForOutcome({ testSignIns, flags }: CommandContext, link: TestLink): Promise<TestOutcome> {
+  const { token, expiresAt } = link
   printProgress(flags, 'Waiting for the test sign-in … (Ctrl-C only stops waiting)')
   // The link may be opened just before it expires. The attempt then takes its own time to expire.
   const deadline = expiresAt.getTime() + attemptTtlMs
