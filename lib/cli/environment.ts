@@ -98,8 +98,7 @@ function secretReferencesIn(environment: Environment): SecretReferenceOptions {
   try {
     return { env: env ? new RegExp(env) : undefined, directories }
   } catch (cause) {
-    throw new ConfigurationError('SECRET_REFERENCES_ENV: write a regular expression such as `SSO_\\w+`', {
-      cause,
-    })
+    const message = 'SECRET_REFERENCES_ENV: write a regular expression such as `SSO_\\w+`'
+    throw new ConfigurationError(message, { cause })
   }
 }

@@ -124,11 +124,7 @@ interface TokenResponse {
  * `expires_in` or `auth_time`. An attacker gains nothing, because the signature of the original token is verified.
  */
 async function readTokenResponse(response: Response): Promise<TokenResponse> {
-  const body: unknown = await response
-    .clone()
-    .json()
-    .catch(() => undefined)
-  const { access_token, token_type, id_token: idToken } = (body ?? {}) as Record<string, unknown>
+  const { access_token, token_type, id_token: idToken } = ((await readJson(response)) ?? {}) as Claims
   if (response.status !== 200 || typeof idToken !== 'string') return { response }
   const [header, payload, signature, ...more] = idToken.split('.')
   try {
@@ -143,6 +139,14 @@ async function readTokenResponse(response: Response): Promise<TokenResponse> {
     // openid-client reports what is wrong with it.
     return { response }
   }
+}
+
+/** @returns `undefined` unless the body is JSON; it can be read again */
+async function readJson(response: Response): Promise<unknown> {
+  return await response
+    .clone()
+    .json()
+    .catch(() => undefined)
 }
 
 export function isObject(value: unknown): value is Claims {
@@ -195,11 +199,10 @@ export async function fetchUserInfo(
   let signed: string | undefined
   const configuration = configure(exchange, issuer, async (url, options) => {
     const response = await exchange.send(url, options)
-    const text = await response.clone().text()
-    const isSigned = response.headers.get('content-type')?.split(';')[0] === 'application/jwt'
-    if (isSigned) signed = text
     status = response.status
-    isReceived = status === 200 && (isSigned || isJsonObject(text))
+    if (response.headers.get('content-type')?.split(';')[0] === 'application/jwt')
+      signed = await response.clone().text()
+    isReceived = status === 200 && (signed !== undefined || isObject(await readJson(response)))
     return response
   })
   try {
@@ -212,13 +215,5 @@ export async function fetchUserInfo(
     if (isReceived) throw cause
     if (status === undefined) return { failure: cause }
     return { failure: new CheckError('userinfo', `UserInfo responded with status ${status}`, { cause }) }
-  }
-}
-
-function isJsonObject(text: string): boolean {
-  try {
-    return isObject(JSON.parse(text))
-  } catch {
-    return false
   }
 }

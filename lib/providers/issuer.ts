@@ -64,11 +64,6 @@ export function keyIssuersFor({ issuer: own }: Pick<Tenancy, 'issuer'>, issuer: 
   return [issuer, templateOf(own), undefined]
 }
 
-/** True if a key of Entra with this `issuer` may sign for an issuer. */
-export function maySign(provider: Tenancy, issuer: string, keyIssuer: unknown): boolean {
-  return keyIssuersFor(provider, issuer).includes(keyIssuer)
-}
-
 /** True if the settings list the accepted tenants, so that the operator has chosen whose claims to trust. */
 export function pinsTenants(provider: Tenancy): boolean {
   return isTemplated(provider) ? provider.tenants.length > 0 : tenantIn(provider.issuer) !== undefined

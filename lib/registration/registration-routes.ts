@@ -81,8 +81,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     }
     const input = readForm(req.body, form)
     const errors = checkForm(input, form, pages.locale(req).t)
-    if (Object.keys(errors).length > 0)
-      return await showForm(req, res, step, { input, errors })
+    if (Object.keys(errors).length > 0) return await showForm(req, res, step, { input, errors })
 
     const { name, fields } = input
     const user = await createUser(users, { email: decision.email, name, fields }, portal)

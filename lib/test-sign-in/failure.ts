@@ -162,12 +162,8 @@ function locate(
   }
   if (!tokenAsked) return { step: 'answer' }
   if (keysAsked) return { step: /in base64url$|\((?:typ|kid|b64)\)/.test(message) ? 'form' : 'signature' }
-  if (
-    tokenStatus !== 200 ||
-    isUnreachable(failure.error) ||
-    /"response" body|content-type|token_type/.test(message)
-  )
-    return { step: 'code' }
+  const isUnreadable = /"response" body|content-type|token_type/.test(message)
+  if (tokenStatus !== 200 || isUnreachable(failure.error) || isUnreadable) return { step: 'code' }
   // With many tenants, the tenant is read before anything else is validated.
   if (otherTenantPattern.test(message)) return { step: 'issuer', unproven: 'algorithm' }
   const claim = claims[claimIn(message) ?? '']

@@ -55,10 +55,8 @@ export function predictOutcome(
   }
 }
 
-export function compareWithCurrentUser(
-  { user }: PredictedOutcome,
-  current: User | undefined,
-): string | undefined {
+export function compareWithCurrentUser(predicted: PredictedOutcome, current?: User): string | undefined {
+  const { user } = predicted
   if (!user || !current) return undefined
   return String(user.id) === String(current.id)
     ? 'You are signed in as this user now.'

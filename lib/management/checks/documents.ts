@@ -9,7 +9,7 @@ import {
 } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
 import { keyRequest } from '../../oidc/key-set.ts'
-import { isIssuerOf, issuerOfMetadata, maySign, type Tenancy } from '../../providers/issuer.ts'
+import { isIssuerOf, issuerOfMetadata, keyIssuersFor, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
@@ -149,7 +149,7 @@ function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
   if (tenancy.preset !== 'entra' || !Array.isArray(keySet?.keys)) return keySet
   const issuers = keySet.keys.map((key) => (key as { issuer?: unknown } | null)?.issuer)
   const isUsable = (issuer: unknown) =>
-    maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
+    keyIssuersFor(tenancy, tenancy.issuer).includes(issuer) || isIssuerOf(tenancy, String(issuer))
   if (issuers.length > 0 && !issuers.some(isUsable))
     throw new CheckError('keys_issuer', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
   return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
