@@ -184,10 +184,7 @@ function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
 }
 
 /** The saved settings beside what was entered on top of an older version. */
-function differences(
-  provider: Provider,
-  values: FormValues,
-): { label: string; saved: string; entered: string }[] {
+function differences(provider: Provider, values: FormValues) {
   const fields = fieldsOf(provider)
   const saved = toFormValues(provider, fields)
   return fields

@@ -59,10 +59,7 @@ export function urlsToEnter(page: AdminRequest, provider: Parameters<typeof prov
 }
 
 /** The metadata only announces back-channel logout. Refused tokens show that it does not work, or that someone sends forged ones. */
-function withRefusedLogouts(
-  checks: readonly Check[] | undefined,
-  refused: readonly RefusedLogoutTokens[],
-): readonly Check[] | undefined {
+function withRefusedLogouts(checks: readonly Check[] | undefined, refused: readonly RefusedLogoutTokens[]) {
   const total = refused.reduce((sum, { count }) => sum + count, 0)
   if (total === 0) return checks
   const message = `${count(total, 'logout token was', 'logout tokens were')} refused, see “Refused logout tokens”`

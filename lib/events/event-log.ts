@@ -101,6 +101,8 @@ export class EventLog {
 type Columns = Pick<StoredEvent, 'portal' | 'kind'> & Partial<Omit<StoredEvent, 'id' | 'at'>>
 
 function sanitizeTexts<T extends object>(fields: T, maxLength: number): T {
-  const sanitize = (value: unknown) => (typeof value === 'string' ? sanitizeText(value, maxLength) : value)
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, sanitize(value)])) as T
+  const sanitized: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(fields))
+    sanitized[name] = typeof value === 'string' ? sanitizeText(value, maxLength) : value
+  return sanitized as T
 }

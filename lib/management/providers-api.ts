@@ -297,11 +297,7 @@ export class ProvidersApi {
     return resolveActOptions(options, this.#portal)
   }
 
-  async #recordChange(
-    provider: string,
-    detail: EventOf<'provider-changed'>['detail'],
-    options: ActOptions,
-  ): Promise<void> {
+  async #recordChange(provider: string, detail: EventOf<'provider-changed'>['detail'], options: ActOptions) {
     const { portal, actor } = this.#resolve(options)
     await this.#context.events.record({ kind: 'provider-changed', portal, provider, actor, detail })
   }

@@ -179,11 +179,7 @@ function findNewRecipient(provider: Provider, changed: Partial<ProviderSettings>
 }
 
 /** Signs the test only if its recipient stays the same. A provider that used another method does not know the key yet. */
-function resolveClientKeys(
-  { providersTable }: SaveContext,
-  provider: Provider,
-  asked: ProviderSettings,
-): TestInput['clientKeys'] {
+function resolveClientKeys({ providersTable }: SaveContext, provider: Provider, asked: ProviderSettings) {
   const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
   if (!stays || findNewRecipient(provider, asked) !== undefined) return undefined
   return () => providersTable.clientKeys(provider)

@@ -118,11 +118,7 @@ export async function otherMethods(
   return [...others.filter(isSame), ...others.filter((way) => !isSame(way))]
 }
 
-async function waysWithKeys(
-  current: ClientMethod,
-  { clientKeys }: Credentials,
-  metadata: ProviderMetadata,
-): Promise<ClientMethod[]> {
+async function waysWithKeys(current: ClientMethod, { clientKeys }: Credentials, metadata: ProviderMetadata) {
   const keys = keysWithState((await clientKeys?.()) ?? [], Date.now())
   const spares = keys.filter(({ state }) => state === 'spare')
   const ids = [undefined, ...spares.map(({ key }) => key.kid)]

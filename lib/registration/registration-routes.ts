@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
-import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
+import type { Registration, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { checkForm, type FormErrors, type FormInput, readForm } from './registration-form.ts'
 import type { RegistrationRouteModules } from './registrations.ts'
@@ -97,11 +97,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
   return router
 }
 
-async function createUser(
-  users: UserDirectory,
-  newUser: Registration,
-  portal: string,
-): Promise<User | undefined> {
+async function createUser(users: UserDirectory, newUser: Registration, portal: string) {
   try {
     return await users.create(newUser, portal)
   } catch (error) {

@@ -156,10 +156,7 @@ function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
 }
 
 /** Returns the algorithms for which the set has a key. @throws when it has none */
-async function findUsable(
-  keySet: JSONWebKeySet,
-  algorithms: readonly SigningAlgorithm[],
-): Promise<SigningAlgorithm[]> {
+async function findUsable(keySet: JSONWebKeySet, algorithms: readonly SigningAlgorithm[]) {
   const resolver = createLocalJWKSet(keySet)
   const usable: SigningAlgorithm[] = []
   for (const alg of algorithms)
