@@ -31,7 +31,7 @@ import {
   toFormValues,
   withProblems,
 } from './form.ts'
-import { urlsToEnter } from './provider-page.ts'
+import { urlsToEnter } from './provider-routes.ts'
 
 /** `GET|POST /:slug/edit`: the settings of a connected provider, tested before they are saved. */
 export const providerEditRoutes: AdminRoutes = {

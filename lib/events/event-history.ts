@@ -109,12 +109,8 @@ export class HistoryApi {
     { portal = this.#portal }: ActOptions = {},
   ): Promise<{ events: StoredEvent[]; next: string | undefined }> {
     const pageSize = Math.min(Math.max(Math.trunc(filter.most ?? defaultPageSize) || 1, 1), maxPageSize)
-    const optional = {
-      kind: filter.kind,
-      provider: filter.provider,
-      user_id: filter.userId,
-      reference: filter.reference,
-    }
+    const { kind, provider, userId: user_id, reference } = filter
+    const optional = { kind, provider, user_id, reference }
     const where = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
     // The values come from a query string. PostgreSQL refuses a text with a NUL, and no row has one.
     if (Object.values(where).some((value) => String(value).includes('\0')))
@@ -154,11 +150,7 @@ export class HistoryApi {
     } while (before !== undefined && left > 0)
   }
 
-  /**
-   * The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one.
-   *
-   * @internal
-   */
+  /** The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one. @internal */
   async refusedLogoutTokens(portal: string, slug: string): Promise<RefusedLogoutTokens[]> {
     const connectedAt = this.#knex('sso_providers')
       .select('created_at')

@@ -71,13 +71,8 @@ async function warn(
 ): Promise<void> {
   const days = Math.max(0, Math.ceil((Date.parse(end) - Date.now()) / DAY))
   logger.warn({ portal, provider: slug, end, days }, 'a client secret is about to expire or has expired')
-  await events.record({
-    kind: 'client-secret-expiring',
-    portal,
-    provider: slug,
-    actor: 'maintenance',
-    detail: { days, end },
-  })
+  const by = { portal, provider: slug, actor: 'maintenance' }
+  await events.record({ kind: 'client-secret-expiring', ...by, detail: { days, end } })
   if (!mail) return
   for (const to of adminMail)
     try {

@@ -100,11 +100,7 @@ function readAnswers(preset: Preset, given: Record<string, string>): Record<stri
   return answers
 }
 
-/**
- * The changed settings with their new values; a reset one has its default.
- *
- * @throws ManagementError `invalid`
- */
+/** The changed settings with their new values; a reset one has its default. @throws ManagementError `invalid` */
 export function readChanges(changes: ProviderChanges): Partial<ProviderSettings> {
   const issues: Issue[] = []
   const read: Record<string, unknown> = {}

@@ -120,29 +120,23 @@ export class ProvidersApi {
     // Enabling an enabled provider reads its metadata again and changes nothing for users.
     if (!provider.enabled && !withoutTestSignIn)
       assertTestedSignIn(provider, !(await providersTable.anyEnabled(portal)))
-    await providersTable.setEnabled(provider, true)
+    await providersTable.enable(provider)
     const testSignIn = withoutTestSignIn ? ('overridden' as const) : ('passed' as const)
     await this.#recordChange(slug, { change: 'enabled', ...(!provider.enabled && { testSignIn }) }, options)
   }
 
   /** Hides it from the login page immediately. */
   async disable(slug: string, options: DisableOptions = {}): Promise<void> {
-    const { providersTable, sessions } = this.#context
-    const { portal } = this.#resolve(options)
-    const end = options.endSessions ? ('end' as const) : undefined
-    await providersTable.setEnabled(await providersTable.get(portal, slug), false, end)
-    if (end) await sessions.endAll({ portal, provider: slug })
-    await this.#recordChange(slug, { change: end ? 'disabled, its sessions end' : 'disabled' }, options)
+    await this.#disable(slug, options, false)
+    const change = options.endSessions ? 'disabled, its sessions end' : 'disabled'
+    await this.#recordChange(slug, { change }, options)
   }
 
   /** Removes it. It can be restored for 30 days. */
   async remove(slug: string, options: DisableOptions = {}): Promise<void> {
-    const { events, providersTable, sessions } = this.#context
+    await this.#disable(slug, options, true)
     const { portal, actor } = this.#resolve(options)
-    const end = options.endSessions ? ('end' as const) : undefined
-    await providersTable.remove(await providersTable.get(portal, slug), end)
-    if (end) await sessions.endAll({ portal, provider: slug })
-    await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
+    await this.#context.events.record({ kind: 'provider-removed', portal, provider: slug, actor })
   }
 
   /** Shows it first on the login page, with a badge. One per portal; no user is forced to use it. */
@@ -295,6 +289,14 @@ export class ProvidersApi {
 
   #resolve(options: ActOptions): ResolvedActOptions {
     return resolveActOptions(options, this.#portal)
+  }
+
+  async #disable(slug: string, options: DisableOptions, removes: boolean): Promise<void> {
+    const { providersTable, sessions } = this.#context
+    const endsSessions = options.endSessions === true
+    const provider = await this.get(slug, options)
+    await providersTable.disable(provider, { endsSessions, removes })
+    if (endsSessions) await sessions.endAll({ portal: provider.portal, provider: slug })
   }
 
   async #recordChange(provider: string, detail: EventOf<'provider-changed'>['detail'], options: ActOptions) {

@@ -94,11 +94,7 @@ export async function pushRequest(exchange: Connection, url: string): Promise<st
   return (await client.buildAuthorizationUrlWithPAR(configuration, parameters)).href
 }
 
-/**
- * A configuration for one request.
- *
- * @param issuer that the tokens must name
- */
+/** A configuration for one request. @param issuer that the tokens must name */
 function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
   const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata

@@ -203,24 +203,27 @@ export class ProvidersTable {
     return await this.get(provider.portal, provider.slug)
   }
 
-  /**
-   * @param sessions `end`: sessions that started with the provider must end, also those that are just starting
-   * @throws ManagementError `conflict` when a provider to enable has changed; disabling works in any case
-   */
-  async setEnabled(provider: Provider, enabled: boolean, sessions?: 'end'): Promise<void> {
+  /** @throws ManagementError `conflict` when the provider has changed */
+  async enable(provider: Provider): Promise<void> {
     const { id, version } = provider
     const now = new Date().toISOString()
-    const updated = await this.#rows()
-      .where({ id, ...(enabled && { version }) })
-      .update({
-        enabled,
-        // Enabling cancels a retirement date that has passed; a future one stays.
-        ...(enabled && { retire_at: this.#knex.raw('case when retire_at > ? then retire_at end', [now]) }),
-        ...(sessions && { retire_at: now }),
-        ...this.#newVersion(now),
-      })
+    // Enabling cancels a retirement date that has passed; a future one stays.
+    const retire_at = this.#knex.raw('case when retire_at > ? then retire_at end', [now])
+    const changes = { enabled: true, retire_at, ...this.#newVersion(now) }
     // Enable only the settings that were tested.
-    if (enabled && updated === 0) throw conflictError(provider)
+    if ((await this.#rows().where({ id, version }).update(changes)) === 0) throw conflictError(provider)
+  }
+
+  /**
+   * @param how.endsSessions sessions that started with the provider must end, also those that are just starting
+   * @param how.removes hides it everywhere; it is kept for a while, so that it can be restored
+   */
+  async disable({ id }: Provider, how: { endsSessions?: boolean; removes?: boolean } = {}): Promise<void> {
+    const now = new Date().toISOString()
+    const removed = how.removes && { recommended: false, removed_at: now }
+    const retired = how.endsSessions && { retire_at: now }
+    const changes = { enabled: false, ...removed, ...retired, ...this.#newVersion(now) }
+    await this.#rows().where({ id }).update(changes)
   }
 
   /** @param slug omitted: no provider is recommended */
@@ -271,20 +274,6 @@ export class ProvidersTable {
   async recordReauthentication(provider: Provider, found: Provider['reauthentication']): Promise<void> {
     const { id, version } = provider
     await this.#rows().where({ id, version }).update({ reauthentication: found })
-  }
-
-  /** Hides the provider everywhere. It is kept for a while, so that it can be restored. */
-  async remove({ id }: Provider, sessions?: 'end'): Promise<void> {
-    const now = new Date().toISOString()
-    await this.#rows()
-      .where({ id })
-      .update({
-        enabled: false,
-        recommended: false,
-        removed_at: now,
-        ...(sessions && { retire_at: now }),
-        ...this.#newVersion(now),
-      })
   }
 
   #rows(): Knex.QueryBuilder {

@@ -24,10 +24,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
       action: urls.path('/register'),
       cancelHref: urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
       provider: { displayName: provider.displayName },
-      email: {
-        value: registrationEmail(pending) ?? '',
-        provenByCode: pending.provenEmail !== undefined,
-      },
+      email: { value: registrationEmail(pending) ?? '', provenByCode: pending.provenEmail !== undefined },
       name: { value: input.name, error: errors.name },
       fields: form.fields.map((field) => ({
         name: `field.${field.name}`,
