@@ -45,10 +45,8 @@ export function readInput(input: ProviderInput) {
   const { slug, preset: name, enabled, answers, tenant, ...given } = parse(inputSchema, input)
   const preset = presetOf(name) as Preset
   const allAnswers = { ...answers, ...(tenant !== undefined && { tenant }) }
-  const answered =
-    Object.keys(allAnswers).length > 0 || given.issuer === undefined
-      ? readAnswers(preset, allAnswers)
-      : undefined
+  const isAnswered = Object.keys(allAnswers).length > 0 || given.issuer === undefined
+  const answered = isAnswered ? readAnswers(preset, allAnswers) : undefined
   const entered = Object.entries(given).filter(([, value]) => value !== undefined)
   const all = {
     displayName: name === 'generic' ? slug : preset.displayName,

@@ -26,10 +26,8 @@ const maxTestAgeHours = 12
  * @param first whether no other provider of the portal is enabled
  * @throws ManagementError `not_allowed` that says what to do
  */
-export function assertTestedSignIn(
-  { slug, testSignInAt, testSignInUserId }: Pick<Provider, 'slug' | 'testSignInAt' | 'testSignInUserId'>,
-  first: boolean,
-): void {
+export function assertTestedSignIn(provider: Provider, first: boolean): void {
+  const { slug, testSignInAt, testSignInUserId } = provider
   const instead = `run a test sign-in (admin pages, or \`portal-sso providers test-sign-in ${slug}\`), or enable it without one on purpose`
   const notAllowed = (message: string) => new ManagementError('not_allowed', message)
   if (testSignInAt === undefined)

@@ -154,11 +154,8 @@ export function requestPusher(
 }
 
 /** RFC 9126, 5: a provider announces a requirement for all clients only, so the row can require it for this one. */
-export function pushesRequests(
-  { pushedRequests }: Pick<Provider, 'pushedRequests'>,
-  metadata: ProviderMetadata,
-): boolean {
-  return pushedRequests || metadata.require_pushed_authorization_requests === true
+export function pushesRequests(row: Pick<Provider, 'pushedRequests'>, metadata: ProviderMetadata): boolean {
+  return row.pushedRequests || metadata.require_pushed_authorization_requests === true
 }
 
 function createKeySet(
@@ -285,7 +282,7 @@ function neededMetadata(
 function exchangeFetch(
   { token_endpoint }: ProviderMetadata,
   outbound: HttpClient,
-  options: Omit<ExchangeOptions, 'wrapFetch'> & Succession & { deadline: AbortSignal },
+  options: ExchangeOptions & Succession & { deadline: AbortSignal },
 ): client.CustomFetch {
   const { address, deadline, onMoved, onWrongCode } = options
   return async (url, requestOptions) => {

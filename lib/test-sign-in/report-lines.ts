@@ -110,10 +110,7 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   const address = readClaimedAddress(provider, { idClaims, userInfo })
   if (!address) {
     received.result = 'warning'
-    const value = userInfo?.[emailClaim] ?? idClaims[emailClaim]
-    const isList = Array.isArray(value)
-    const problem = isList ? 'a list that does not start with an e-mail address: ' : 'no e-mail address: '
-    received.finding = claimFinding(emailClaim, value, problem)
+    received.finding = claimFinding(emailClaim, userInfo?.[emailClaim] ?? idClaims[emailClaim], true)
     received.remedy = `Configure the provider to send it, or choose another claim. ${untilTrusted}`
     return lines
   }
@@ -141,9 +138,8 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
     verified.remedy = `Configure the provider to send it. ${ineffective || advice} ${untilTrusted}`
   }
   organization.result = resultOf('organization')
-  organization.finding = organizationClaims
-    .map((claim) => claimFinding(claim, claimOf(address, claim)))
-    .join(' ')
+  const findings = organizationClaims.map((claim) => claimFinding(claim, claimOf(address, claim)))
+  organization.finding = findings.join(' ')
   if (organization.result === 'warning') {
     organization.finding += ` The provider vouches for ${description}.`
     organization.remedy = `Test with an account that your organisation manages, or correct the settings. ${untilTrusted}`
@@ -151,7 +147,11 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   return lines
 }
 
-function claimFinding(claim: string, value: unknown, problem = ''): string {
+function claimFinding(claim: string, value: unknown, lacksAddress = false): string {
   if (value === undefined) return `There is no claim "${claim}".`
+  const what = Array.isArray(value)
+    ? 'a list that does not start with an e-mail address'
+    : 'no e-mail address'
+  const problem = lacksAddress ? `${what}: ` : ''
   return `The claim "${claim}" is ${problem}${sanitizeText(asJson(value), 255)}.`
 }

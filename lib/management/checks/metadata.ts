@@ -24,10 +24,7 @@ export function checkFlow(metadata: ProviderMetadata): Check {
 }
 
 /** Never a problem: signing out of the portal works without either. */
-export function checkLogout(
-  metadata: ProviderMetadata,
-  { frontChannelLogout }: Pick<TestInput, 'frontChannelLogout'>,
-): Check[] {
+export function checkLogout(metadata: ProviderMetadata, { frontChannelLogout }: TestInput): Check[] {
   const isFrontChannel = metadata.frontchannel_logout_supported === true
   const frontChannel = ', but front-channel logout, which you can enable here'
   return [
@@ -51,7 +48,7 @@ export function checkLogout(
   ]
 }
 
-export function checkPkce(metadata: ProviderMetadata, { preset }: Pick<TestInput, 'preset'>): Check {
+export function checkPkce(metadata: ProviderMetadata, { preset }: TestInput): Check {
   const methods: unknown = metadata.code_challenge_methods_supported
   if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
   const { displayName, supportsPkce } = presetOf(preset) ?? {}
