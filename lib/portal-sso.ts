@@ -117,7 +117,10 @@ export class PortalSso extends PortalApi {
 
   /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler {
-    return this.#modules.classicLogin.gate(limitRefusals(this.#modules))
+    const { classicLogin, sessions } = this.#modules
+    const gate = classicLogin.gate(limitRefusals(this.#modules))
+    // After it, `req.login` starts a session of this instance.
+    return (req, res, next) => sessions.activate(req, res, () => gate(req, res, next))
   }
 
   /**
@@ -127,9 +130,11 @@ export class PortalSso extends PortalApi {
    */
   admin(options: AdminOptions): Router {
     const { core, errorHandler, history, pages, posted, testSignIns, users } = this.#modules
-    const { identities, providers, sessions } = this
+    const { identities, providers, sessions: sessionsApi } = this
     const context = { ...core, errorHandler, history, pages, posted, testSignIns, users }
-    return adminRouter({ ...context, identities, providers, sessionsApi: sessions }, options)
+    const pagesOfAdmin = adminRouter({ ...context, identities, providers, sessionsApi }, options)
+    // `authorize` must not see the user of another instance in the app as `req.user`.
+    return Router().use(this.#modules.sessions.activate, pagesOfAdmin)
   }
 
   /** The same API, bound to one portal. */
