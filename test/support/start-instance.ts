@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Knex } from 'knex'
 import { bundle } from './bundle.ts'
-import type { FreshDatabase } from './databases.ts'
+import { type FreshDatabase, postgresUrl } from './databases.ts'
 import { freePort } from './services/server.ts'
 
 /** See instance.ts. */
@@ -22,7 +21,7 @@ export async function startInstance(url: string, database: FreshDatabase): Promi
       ...process.env,
       PORT: String(port),
       BASE_URL: url,
-      DATABASE_URL: addressOf(database),
+      DATABASE_URL: postgresUrl(database),
       REDIS_URL: process.env.TEST_REDIS_URL,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -52,11 +51,4 @@ export async function startInstance(url: string, database: FreshDatabase): Promi
       await exited
     },
   }
-}
-
-/** On the server that the tests were given. */
-function addressOf({ config }: FreshDatabase): string {
-  const address = new URL(process.env.TEST_DATABASE_URL!)
-  address.pathname = `/${(config.connection as Knex.PgConnectionConfig).database}`
-  return address.href
 }
