@@ -1,9 +1,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Plugin } from 'esbuild'
-import type { Knex } from 'knex'
 import { bundle } from './bundle.ts'
-import type { FreshDatabase } from './databases.ts'
+import { type FreshDatabase, postgresUrl } from './databases.ts'
 import { freePort } from './services/server.ts'
 
 /** See instance.ts. */
@@ -32,7 +31,7 @@ export async function startInstance(
       ...process.env,
       PORT: String(port),
       BASE_URL: url,
-      DATABASE_URL: addressOf(database),
+      DATABASE_URL: postgresUrl(database),
       REDIS_URL: process.env.TEST_REDIS_URL,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -63,11 +62,4 @@ export async function startInstance(
       await exited
     },
   }
-}
-
-/** On the server that the tests were given. */
-function addressOf({ config }: FreshDatabase): string {
-  const address = new URL(process.env.TEST_DATABASE_URL!)
-  address.pathname = `/${(config.connection as Knex.PgConnectionConfig).database}`
-  return address.href
 }

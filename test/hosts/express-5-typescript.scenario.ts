@@ -1,0 +1,6 @@
+import { describeHost } from './describe-host.ts'
+
+describeHost('express-5-typescript', {
+  entry: 'dist/host.js',
+  build: [['passes the strictest type check, library declarations included', 'tsc']],
+})
