@@ -51,8 +51,10 @@ interface NewPendingRegistration {
 
 /** for each step */
 const stepSeconds = 1800
-// Sealing adds a third. See attempts.ts for the limit of all cookies together.
-const maxBytes = 2300
+/** nginx refuses larger response headers by default. */
+const maxHeaderBytes = 4096
+/** Status, date, location; name and attributes of the cookie, and what sealing adds besides a third. */
+const fixedBytes = 930
 
 /**
  * In a sealed cookie, not in a session: an attacker who planted a session id in this browser would find the registration in
@@ -76,7 +78,10 @@ export class PendingRegistrations {
   }
 
   async save(res: Response, pending: PendingRegistration): Promise<void> {
-    await this.#cookies.set(res, this.#name, shorten(pending))
+    // The headers of the host, such as those of helmet, and the used attempt.
+    const others = JSON.stringify(res.getHeaders()).length
+    const maxBytes = ((maxHeaderBytes - fixedBytes - others) * 3) / 4
+    await this.#cookies.set(res, this.#name, shorten(pending, maxBytes))
   }
 
   /** @returns the registration that is pending in this browser, if it belongs to the portal */
@@ -123,7 +128,7 @@ export class PendingRegistrations {
  * Drops what a registration can do without, as far as necessary: without the hint a logout asks again, without the deep link the
  * user lands on the start page, and a missing name can be typed.
  */
-function shorten(pending: PendingRegistration): PendingRegistration {
+function shorten(pending: PendingRegistration, maxBytes: number): PendingRegistration {
   const withoutHint = { ...pending, identity: { ...pending.identity, logoutHint: '' } }
   const withoutLink = { ...withoutHint, returnTo: undefined }
   const withoutName = { ...withoutLink, identity: { ...withoutHint.identity, name: undefined } }
