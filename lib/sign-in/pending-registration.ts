@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type CookieCore, cookieName, SealedCookies } from '../web/sealed-cookie.ts'
+import { type CookieCore, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
 /** A code that was sent. Only the sealed cookie of the user's browser contains its id. */
@@ -67,7 +67,7 @@ export class PendingRegistrations {
 
   constructor(core: CookieCore) {
     this.#cookies = new SealedCookies(core, 'registration', { ttlSeconds: stepSeconds })
-    this.#name = cookieName('sso-registration', core.secure)
+    this.#name = core.cookieName('registration')
     this.#urls = core.urls
   }
 

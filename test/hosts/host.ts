@@ -17,8 +17,8 @@ const clone = createHash('sha256')
   .slice(0, 12)
 
 export interface StartOptions {
-  /** where the host mounts `sso.router()` */
-  mountPath?: string
+  /** where the host mounts `sso.router()`; default: at `/` */
+  mountPaths?: string[]
   env?: Record<string, string>
 }
 
@@ -29,15 +29,15 @@ export interface RunningHost {
   stop(): Promise<void>
 }
 
-/** Registers a portal at the provider, which it knows as `acme`. @param portalUrl URL where the portal mounts its router */
-async function registerClient(portalUrl: string): Promise<{ clientId: string; clientSecret: string }> {
+/** Registers a host at the provider, which it knows as `acme`. @param routers the URLs where it mounts `sso.router()` */
+async function registerClient(routers: string[]): Promise<{ clientId: string; clientSecret: string }> {
   const response = await fetch(`${process.env.TEST_ISSUER}/reg`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
-      redirect_uris: [`${portalUrl}/login/acme/callback`],
-      post_logout_redirect_uris: [`${portalUrl}/logout/done`],
-      backchannel_logout_uri: `${portalUrl}/logout/acme/backchannel`,
+      redirect_uris: routers.map((url) => `${url}/login/acme/callback`),
+      post_logout_redirect_uris: routers.map((url) => `${url}/logout/done`),
+      backchannel_logout_uri: `${routers[0]}/logout/acme/backchannel`,
       backchannel_logout_session_required: true,
     }),
   })
@@ -85,10 +85,10 @@ export class Host {
   }
 
   /** Starts the host with a new database, as a client of the provider, and waits until it logs `Listening`. */
-  async start(entry: string, { mountPath = '', env = {} }: StartOptions = {}): Promise<RunningHost> {
+  async start(entry: string, { mountPaths = [''], env = {} }: StartOptions = {}): Promise<RunningHost> {
     const port = await freePort()
     const url = `http://localhost:${port}`
-    const { clientId, clientSecret } = await registerClient(url + mountPath)
+    const { clientId, clientSecret } = await registerClient(mountPaths.map((mountPath) => url + mountPath))
     const database = await freshPostgres()
     const child = spawn(process.execPath, [entry], {
       cwd: this.folder,
