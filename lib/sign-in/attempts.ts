@@ -146,8 +146,8 @@ export class Attempts {
     else result = { attempt: { ...found.attempt, startedAt: found.until - attemptSeconds * 1000 } }
     // Handed out for a restart once only: a provider that repeats an old response must not cause one restart after another.
     const marks = { otherAccount, restarted: 'used' in result ? (true as const) : restarted }
-    const link = (returnTo?.length ?? 0) <= maxUsedLinkLength ? returnTo : undefined
-    const attempt = { providerId, purpose, returnTo: link, reauthentication, ...marks }
+    const link = (returnTo?.length ?? 0) <= maxUsedLinkLength && { returnTo }
+    const attempt = { providerId, purpose, ...link, reauthentication, ...marks }
     await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
     return result
   }

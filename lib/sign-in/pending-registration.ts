@@ -51,10 +51,8 @@ interface NewPendingRegistration {
 
 /** for each step */
 const stepSeconds = 1800
-/** nginx refuses larger response headers by default. */
-const maxHeaderBytes = 4096
-/** Status, date, location; name and attributes of the cookie, and what sealing adds besides a third. */
-const fixedBytes = 930
+// nginx refuses response headers over 4 KB by default. Status, location and this cookie's name, attributes and seal take the rest.
+const headerBytes = 4096 - 930
 
 /**
  * In a sealed cookie, not in a session: an attacker who planted a session id in this browser would find the registration in
@@ -78,9 +76,8 @@ export class PendingRegistrations {
   }
 
   async save(res: Response, pending: PendingRegistration): Promise<void> {
-    // The headers of the host, such as those of helmet, and the used attempt.
-    const others = JSON.stringify(res.getHeaders()).length
-    const maxBytes = ((maxHeaderBytes - fixedBytes - others) * 3) / 4
+    // The host's headers, such as those of helmet, and the used attempt. Sealing adds a third.
+    const maxBytes = ((headerBytes - JSON.stringify(res.getHeaders()).length) * 3) / 4
     await this.#cookies.set(res, this.#name, shorten(pending, maxBytes))
   }
 
