@@ -58,8 +58,9 @@ describe('the packed tarball', () => {
       .readdirSync(path.join(folder, 'node_modules'), { recursive: true, encoding: 'utf8' })
       .filter((file) => /(?:^|node_modules\/)(?:@[^/]+\/)?[^/@]+\/package\.json$/.test(file))
     expect(names.filter((name) => /^(?:libsql|pg|mysql2)\//.test(name))).toEqual([])
-    expect(names.length).toBeLessThanOrEqual(141)
-    expect(megabytes(path.join(folder, 'node_modules'))).toBeLessThan(33)
+    // Now 141 and 33; dependencies of dependencies change.
+    expect(names.length).toBeLessThanOrEqual(150)
+    expect(megabytes(path.join(folder, 'node_modules'))).toBeLessThan(36)
   })
 })
 
