@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import fs from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { freshPostgres, postgresUrl } from '../support/databases.ts'
+import { type FreshDatabase, freshPostgres, postgresUrl } from '../support/databases.ts'
 import { cacheFolder } from '../support/services/programs.ts'
 import { freePort } from '../support/services/server.ts'
 
@@ -20,10 +20,21 @@ export interface StartOptions {
   /** where the host mounts `sso.router()`; default: at `/` */
   mountPaths?: string[]
   env?: Record<string, string>
+  /** Runs before the host starts. @param port where it will listen */
+  prepare?: (port: number, database: FreshDatabase) => Promise<Prepared>
+}
+
+interface Prepared {
+  /** public URL of the host; default: its own */
+  url?: string
+  env?: Record<string, string>
+  /** called after the host has ended */
+  stop?: () => Promise<void>
 }
 
 export interface RunningHost {
   url: string
+  database: FreshDatabase
   /** everything that the process has written */
   output(): string
   stop(): Promise<void>
@@ -85,11 +96,15 @@ export class Host {
   }
 
   /** Starts the host with a new database, as a client of the provider, and waits until it logs `Listening`. */
-  async start(entry: string, { mountPaths = [''], env = {} }: StartOptions = {}): Promise<RunningHost> {
+  async start(
+    entry: string,
+    { mountPaths = [''], env = {}, prepare }: StartOptions = {},
+  ): Promise<RunningHost> {
     const port = await freePort()
-    const url = `http://localhost:${port}`
-    const { clientId, clientSecret } = await registerClient(mountPaths.map((mountPath) => url + mountPath))
     const database = await freshPostgres()
+    const prepared = (await prepare?.(port, database)) ?? {}
+    const url = prepared.url ?? `http://localhost:${port}`
+    const { clientId, clientSecret } = await registerClient(mountPaths.map((mountPath) => url + mountPath))
     const child = spawn(process.execPath, [entry], {
       cwd: this.folder,
       env: {
@@ -102,6 +117,7 @@ export class Host {
         ...{ DATABASE_URL: postgresUrl(database), REDIS_URL: process.env.TEST_REDIS_URL },
         ...{ ISSUER: process.env.TEST_ISSUER, CLIENT_ID: clientId, CLIENT_SECRET: clientSecret },
         ...env,
+        ...prepared.env,
       },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -110,6 +126,7 @@ export class Host {
     const stop = async () => {
       child.kill()
       await exited
+      await prepared.stop?.()
       await database.drop()
     }
     const isListening = await new Promise<boolean>((resolve) => {
@@ -123,7 +140,7 @@ export class Host {
         () => resolve(false),
       )
     })
-    if (isListening) return { url, output: () => output, stop }
+    if (isListening) return { url, database, output: () => output, stop }
     await stop()
     throw new Error(`The host did not start:\n${output}`)
   }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import type { Plugin } from 'esbuild'
 import { bundle } from './bundle.ts'
 import { type FreshDatabase, postgresUrl } from './databases.ts'
 import { freePort } from './services/server.ts'
@@ -8,15 +9,24 @@ import { freePort } from './services/server.ts'
 export interface Instance {
   port: number
   /** Calls a method of `sso.providers` in this instance. */
-  act(name: string, ...given: unknown[]): Promise<void>
+  act(name: string, ...given: unknown[]): Promise<unknown>
   /** Ends the process immediately, like a power cut. */
   kill(): Promise<void>
 }
 
-/** Starts one of a portal's processes, with the run's Redis. @param url the public URL of all instances */
-export async function startInstance(url: string, database: FreshDatabase): Promise<Instance> {
+/**
+ * Starts one of a portal's processes, with the run's Redis.
+ *
+ * @param url the public URL of all instances
+ * @param version omitted: this one
+ */
+export async function startInstance(
+  url: string,
+  database: FreshDatabase,
+  ...version: Plugin[]
+): Promise<Instance> {
   const port = await freePort()
-  const child = spawn(process.execPath, [await bundle('test/support/instance.ts')], {
+  const child = spawn(process.execPath, [await bundle('test/support/instance.ts', ...version)], {
     env: {
       ...process.env,
       PORT: String(port),
@@ -45,6 +55,7 @@ export async function startInstance(url: string, database: FreshDatabase): Promi
         body: JSON.stringify(given),
       })
       if (!response.ok) throw new Error(await response.text())
+      return await response.json()
     },
     async kill() {
       child.kill('SIGKILL')
