@@ -60,6 +60,8 @@ function withoutMappers(knex: Knex): Knex {
   if (!('wrapIdentifier' in config || 'postProcessResponse' in config)) return knex
   const clone = knex.withUserParams({})
   Object.assign(clone.client.config, { wrapIdentifier: undefined, postProcessResponse: undefined })
+  // The host may close its pool and open another one.
+  Object.defineProperty(clone.client, 'pool', { enumerable: true, get: () => knex.client.pool })
   return clone
 }
 
