@@ -187,10 +187,11 @@ export function explainDatabaseError(error: unknown, knex: Knex): Error {
 export function databaseName({ client }: Knex): string {
   const { connection = {} } = (client as { config: Knex.Config }).config
   if (typeof connection !== 'object') return typeof connection === 'string' ? withoutPassword(connection) : ''
-  const { connectionString, filename, database, host } = connection as Record<string, unknown>
+  const { connectionString, filename, database, host, port } = connection as Record<string, unknown>
   if (typeof connectionString === 'string') return withoutPassword(connectionString)
   if (typeof filename === 'string') return filename
-  return [database, host].filter((part) => typeof part === 'string').join(' at ')
+  const address = [host, port].filter((part) => part !== undefined).join(':')
+  return [database, address].filter(Boolean).join(' at ')
 }
 
 function withoutPassword(url: string): string {
