@@ -116,7 +116,9 @@ function isWellEncoded(url: string): boolean {
 
 /** True if a row violates a unique index. */
 export function isUniqueViolation(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  // The driver `sqlite3` has one code for all constraints.
+  if (code === 'SQLITE_CONSTRAINT') return String(message).includes('UNIQUE constraint failed')
   return ['23505', 'ER_DUP_ENTRY', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'].includes(
     String(code),
   )
@@ -165,7 +167,7 @@ const explanations: Readonly<Record<string, string>> = {
 
 function explanationKey(error: unknown): string {
   const { code, message, name } = (error ?? {}) as { code?: unknown; message?: unknown; name?: unknown }
-  if (String(message).includes('Unable to open connection')) return 'CANTOPEN'
+  if (/Unable to open connection|CANTOPEN|^Cannot open database/.test(String(message))) return 'CANTOPEN'
   return message === 'timeout expired' ? 'ETIMEDOUT' : String(code ?? name)
 }
 
