@@ -40,12 +40,12 @@ export class PortalApi {
 
   /** @internal */
   constructor(modules: Modules, portal = 'default') {
-    const { classicLogin, core, history, management, users } = modules
+    const { classicLogin, core, management, users } = modules
     this.providers = new ProvidersApi(management, portal)
     this.sessions = new SessionsApi(management, portal)
     this.users = new UsersApi(users, portal)
     this.identities = new IdentitiesApi(management, users, portal)
-    this.history = new HistoryApi(history, portal)
+    this.history = new HistoryApi(core, portal)
     this.testSignIns = new TestSignInsApi(core, modules, portal)
     this.breakGlass = new BreakGlassApi(classicLogin.breakGlass, portal)
   }
@@ -119,10 +119,9 @@ export class PortalSso extends PortalApi {
    * @throws ConfigurationError without `authorize`
    */
   admin(options: AdminOptions): Router {
-    const { core, errorHandler, history, pages, posted, testSignIns, users } = this.#modules
-    const { identities, providers, sessions } = this
-    const context = { ...core, errorHandler, history, pages, posted, testSignIns, users }
-    return adminRouter({ ...context, identities, providers, sessionsApi: sessions }, options)
+    const { core, ...modules } = this.#modules
+    const { history, identities, providers, sessions: sessionsApi } = this
+    return adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
   }
 
   /** The same API, bound to one portal. */
