@@ -5,6 +5,7 @@ import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { CheckError, describeError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/time.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
@@ -29,16 +30,19 @@ export function frontChannelRoute(
     logout,
     providersTable,
     refusalLog,
+    sessions,
   }: {
     connectedProviders: ConnectedProviders
     logout: Logout
     providersTable: ProvidersTable
     refusalLog: RefusalLog
+    sessions: Sessions
   },
 ): Router {
   const { logger, portalOf } = core
 
   const receive = asyncHandler(async (req, res) => {
+    sessions.activate(req)
     ignoreSession(req)
     // A disabled provider admits nobody, but may still end sessions.
     const provider = await providersTable.find(portalOf(req), req.params.provider)
