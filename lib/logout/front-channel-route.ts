@@ -16,6 +16,14 @@ import type { Logout } from './logout.ts'
 /** The request is invalid. The message explains why and quotes nothing of it. */
 class FrontChannelError extends CheckError {}
 
+interface FrontChannelModules {
+  connectedProviders: ConnectedProviders
+  logout: Logout
+  providersTable: ProvidersTable
+  refusalLog: RefusalLog
+  sessions: Sessions
+}
+
 /** The provider's page waits for its frames before it redirects. */
 const discoveryTimeoutMs = 2000
 
@@ -25,19 +33,7 @@ const discoveryTimeoutMs = 2000
  */
 export function frontChannelRoute(
   core: Core,
-  {
-    connectedProviders,
-    logout,
-    providersTable,
-    refusalLog,
-    sessions,
-  }: {
-    connectedProviders: ConnectedProviders
-    logout: Logout
-    providersTable: ProvidersTable
-    refusalLog: RefusalLog
-    sessions: Sessions
-  },
+  { connectedProviders, logout, providersTable, refusalLog, sessions }: FrontChannelModules,
 ): Router {
   const { logger, portalOf } = core
 

@@ -32,7 +32,7 @@ export interface InstanceNames {
   cookieName(kind?: string): string
 }
 
-export interface CoreOptions {
+export interface CoreOptions extends InstanceNames {
   baseUrl: string | Readonly<Record<string, string>>
   mountPath: string
   homePath: string
@@ -41,12 +41,14 @@ export interface CoreOptions {
   /** at least one, newest first */
   secrets: readonly string[]
   logger: Logger
-  session: { cookieName?: string | undefined; prefix?: string | undefined }
 }
 
 export function createCore(options: CoreOptions, knex: Knex): Core {
+  const { cookieName, keyScope, prefix } = options
   return {
-    ...instanceNames(options),
+    cookieName,
+    keyScope,
+    prefix,
     knex,
     logger: sanitizingLogger(options.logger),
     portalOf: createPortalResolver(options.portal, options.baseUrl),
@@ -65,7 +67,9 @@ export function instanceNames({
   mountPath,
   secure,
   session,
-}: Pick<CoreOptions, 'mountPath' | 'secure' | 'session'>): InstanceNames {
+}: Pick<CoreOptions, 'mountPath' | 'secure'> & {
+  session: { cookieName?: string | undefined; prefix?: string | undefined }
+}): InstanceNames {
   const ownName = nameOfMountPath(mountPath)
   const { cookieName: name = ownName, prefix = `${ownName}:` } = session
   // Pins a cookie to this host: a sibling domain cannot plant one (RFC 6265bis, 4.1.3).
