@@ -8,7 +8,7 @@ import { codeMinutes, provableEmail, readCode } from '../registration/email-veri
 import type { FormError } from '../registration/email-verification-pages.ts'
 import type { Registrations } from '../registration/registrations.ts'
 import type { Sessions } from '../sessions/sessions.ts'
-import { sessionDigest } from '../sessions/sessions-table.ts'
+import { digest } from '../shared/seal.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -70,7 +70,7 @@ export function confirmationRoutes(
       const identity = sessions.signedInVia(req)
       if (provider?.reauthentication !== 'unreported' || !identity) return res.redirect(303, accountHref)
       const email = emailVerification && provableEmail(user.email)
-      const id = sessionDigest(req.sessionID).slice(0, 36)
+      const id = digest(req.sessionID).slice(0, 36)
       await act(req, res, { user, provider, email, context: { id, portal: portalOf(req), identity } })
     })
 

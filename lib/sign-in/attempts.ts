@@ -5,9 +5,9 @@ import { isUniqueViolation } from '../database/connect.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { RedisLike } from '../sessions/session-store.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import { digestKey } from '../web/rate-limit.ts'
 import { type CookieCore, cookiesOf, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
@@ -191,7 +191,7 @@ export class RedeemedCodes {
    * @throws PortalSsoError `session_unavailable` while Redis is down: without it, no session could start either
    */
   async claim(state: string): Promise<boolean> {
-    const id = digestKey(state)
+    const id = digest(state)
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {

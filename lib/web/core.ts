@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { Request } from 'express'
 import type { Knex } from 'knex'
 import { type Logger, sanitizingLogger } from '../shared/logger.ts'
-import { Seal } from '../shared/seal.ts'
+import { digest, Seal } from '../shared/seal.ts'
 import { createPortalResolver, type PortalResolver } from './request.ts'
 import { PortalUrls } from './urls.ts'
 
@@ -88,5 +87,5 @@ function nameOfMountPath(mountPath: string): string {
   const hex = (char: string) => char.charCodeAt(0).toString(16).padStart(4, '0')
   const name = mountPath.slice(1).replace(/[^\w-]/g, (char) => (char === '/' ? '~' : `%${hex(char)}`))
   if (name.length <= maxPathName) return `${rootName}.${name}`
-  return `${rootName}.${name.slice(0, 15)}!${createHash('sha256').update(name).digest('base64url').slice(0, 16)}`
+  return `${rootName}.${name.slice(0, 15)}!${digest(name).slice(0, 16)}`
 }

@@ -6,15 +6,10 @@ import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '..
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { NewProvider } from '../../lib/providers/providers-table.ts'
 import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
-import {
-  type NewSession,
-  type SessionMatch,
-  SessionsTable,
-  sessionDigest,
-} from '../../lib/sessions/sessions-table.ts'
+import { type NewSession, type SessionMatch, SessionsTable } from '../../lib/sessions/sessions-table.ts'
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
-import { Seal } from '../../lib/shared/seal.ts'
+import { digest, Seal } from '../../lib/shared/seal.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -578,14 +573,14 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
         for (const name of ['first', 'second', 'third']) await table().add(session(`${portal}-${name}`))
         for (const [n, name] of ['first', 'second', 'third'].entries())
           await rows()
-            .where({ id: sessionDigest(`${portal}-${name}`) })
+            .where({ id: digest(`${portal}-${name}`) })
             .update({ created_at: `2026-01-0${n + 1}T00:00:00.000Z` })
         const listed = await table().list({ portal, userId: 'user' })
-        const third = sessionDigest(`${portal}-third`)
+        const third = digest(`${portal}-third`)
         expect(listed.map(({ id }) => id)).toEqual([
           third,
-          sessionDigest(`${portal}-second`),
-          sessionDigest(`${portal}-first`),
+          digest(`${portal}-second`),
+          digest(`${portal}-first`),
         ])
         expect(listed[0]).toEqual({
           id: third,
@@ -621,7 +616,7 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
 
       it('removes more sessions than fit into one statement, and no concurrent call returns early', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
-          id: sessionDigest(`${portal}-${n}`),
+          id: digest(`${portal}-${n}`),
           portal,
           user_id: 'many',
           session: 'not ours to open',
