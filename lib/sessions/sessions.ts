@@ -51,7 +51,7 @@ export interface EndedSession {
 /** The prefixes of this process's instances. */
 const liveInstances = new Set<string>()
 const sharedSession =
-  'two instances share one express-session: mount `sso.session()` without `own`, or an express-session with its own `name` for each'
+  'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
 
 type SessionsSettings = {
   session: SessionLimits & {
