@@ -40,12 +40,12 @@ export class PortalApi {
 
   /** @internal */
   constructor(modules: Modules, portal = 'default') {
-    const { classicLogin, core, history, management, users } = modules
+    const { classicLogin, core, management, users } = modules
     this.providers = new ProvidersApi(management, portal)
     this.sessions = new SessionsApi(management, portal)
     this.users = new UsersApi(users, portal)
     this.identities = new IdentitiesApi(management, users, portal)
-    this.history = new HistoryApi(history, portal)
+    this.history = new HistoryApi(core, portal)
     this.testSignIns = new TestSignInsApi(core, modules, portal)
     this.breakGlass = new BreakGlassApi(classicLogin.breakGlass, portal)
   }
@@ -122,12 +122,11 @@ export class PortalSso extends PortalApi {
    * @throws ConfigurationError without `authorize`
    */
   admin(options: AdminOptions): Router {
-    const { core, errorHandler, history, pages, posted, testSignIns, users } = this.#modules
-    const { identities, providers, sessions: sessionsApi } = this
-    const context = { ...core, errorHandler, history, pages, posted, testSignIns, users }
-    const pagesOfAdmin = adminRouter({ ...context, identities, providers, sessionsApi }, options)
+    const { core, ...modules } = this.#modules
+    const { history, identities, providers, sessions: sessionsApi } = this
+    const pages = adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
     // `authorize` must not see the user of another instance in the app as `req.user`.
-    return Router().use(this.#modules.sessions.activate, pagesOfAdmin)
+    return Router().use(modules.sessions.activate, pages)
   }
 
   /** The same API, bound to one portal. */

@@ -74,11 +74,9 @@ export class SessionsApi {
     if (provider === undefined) return { portal, userId }
     const { providersTable, sessions } = this.#context
     const match = { portal, provider }
+    const message = `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`
     if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match)) === 0)
-      throw new ManagementError(
-        'not_found',
-        `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`,
-      )
+      throw new ManagementError('not_found', message)
     return match
   }
 }
