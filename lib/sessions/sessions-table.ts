@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Provider } from '../providers/provider.ts'
-import type { Seal } from '../shared/seal.ts'
+import { digest, type Seal } from '../shared/seal.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
@@ -83,7 +82,7 @@ export class SessionsTable {
   }
 
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
-    const id = sessionDigest(sessionId)
+    const id = digest(sessionId)
     const now = new Date().toISOString()
     await this.#knex('sso_sessions').insert({
       id,
@@ -124,7 +123,7 @@ export class SessionsTable {
    * @returns `false` if the session was revoked or has expired
    */
   async rename(sessionId: string, newSessionId: string): Promise<boolean> {
-    const id = sessionDigest(newSessionId)
+    const id = digest(newSessionId)
     const session = await this.#seal.close(newSessionId, id)
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
@@ -208,7 +207,7 @@ export class SessionsTable {
 
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
     const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
-    if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
+    if ('sessionId' in match) return query.where({ id: digest(match.sessionId) })
     const { except, sid, unprovenEmail, userId: user_id, ...others }: MatchFields = match
     for (const [column, value] of Object.entries({ user_id, ...others }))
       if (value !== undefined) query.where(column, value)
@@ -241,11 +240,6 @@ export class SessionsTable {
 
 /** A digest in base64url. Other input never reaches the database. */
 export const sessionDigestPattern = /^[\w-]{43}$/
-
-/** The public id of a session, and the id of its row. */
-export function sessionDigest(sessionId: string): string {
-  return createHash('sha256').update(sessionId).digest('base64url')
-}
 
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
 type ListedRow = Record<'id' | 'session' | 'userId' | 'startedAt' | 'lastSeenAt', string> &

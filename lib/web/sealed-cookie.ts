@@ -51,11 +51,6 @@ export class SealedCookies<T> {
   }
 }
 
-/** The length of `name=value; `, which the cookie takes in the `Cookie` header. */
-export function headerLength(name: string, value: string): number {
-  return name.length + value.length + 3
-}
-
 export function cookiesOf(req: Request): Record<string, string | undefined> {
   return parseCookie(req.headers.cookie ?? '')
 }
