@@ -30,7 +30,8 @@ import { createWebModules } from './web/web-modules.ts'
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  if (settings.redis) await assertRedisClient(settings.redis, settings.logger)
+  const { logger, prefix, redis } = settings
+  if (redis) await assertRedisClient(redis, logger, prefix)
   const database = await openDatabase(settings)
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)

@@ -1,9 +1,9 @@
-import { createHash } from 'node:crypto'
 import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { LRUCache } from 'lru-cache'
 import type { CustomFetchOptions } from 'openid-client'
 import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
 import { CheckError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { createAddressRules } from './address-rules.ts'
 import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
 import { Turns } from './turns.ts'
@@ -217,9 +217,7 @@ async function exchange(
 /** Identifies network settings in a cache key; a digest, because certificates are long. */
 function fingerprint({ proxy = '', certificateAuthority = '' }: Network): string {
   if (proxy === '' && certificateAuthority === '') return ''
-  return ` ${createHash('sha256')
-    .update(JSON.stringify([proxy, certificateAuthority]))
-    .digest('base64url')}`
+  return ` ${digest(JSON.stringify([proxy, certificateAuthority]))}`
 }
 
 /** https everywhere; plain http only on the loopback. */

@@ -16,7 +16,7 @@ export class Seal {
   constructor(secrets: readonly string[], purpose: string) {
     for (const secret of secrets) {
       const key = deriveKey(secret, purpose)
-      this.#keys.set(fingerprint(key, 8), key)
+      this.#keys.set(digest(key).slice(0, 8), key)
     }
     const [newest] = this.#keys
     if (!newest) throw new ConfigurationError('a seal needs at least one secret')
@@ -25,8 +25,14 @@ export class Seal {
 
   /** @param context binds the value to its place, such as a row or a cookie: it opens only with the same context */
   async close(value: unknown, context: string): Promise<string> {
+    // The header of a JWE is readable, so it holds hashes of the key and of the context only.
     return await new CompactEncrypt(new TextEncoder().encode(JSON.stringify(value)))
-      .setProtectedHeader({ alg: 'dir', enc: 'A256GCM', kid: this.#newestId, ctx: fingerprint(context, 16) })
+      .setProtectedHeader({
+        alg: 'dir',
+        enc: 'A256GCM',
+        kid: this.#newestId,
+        ctx: digest(context).slice(0, 16),
+      })
       .encrypt(this.#newestKey)
   }
 
@@ -39,7 +45,7 @@ export class Seal {
         keyManagementAlgorithms: ['dir'],
         contentEncryptionAlgorithms: ['A256GCM'],
       })
-      if (protectedHeader.ctx !== fingerprint(context, 16)) return undefined
+      if (protectedHeader.ctx !== digest(context).slice(0, 16)) return undefined
       return JSON.parse(new TextDecoder().decode(plaintext)) as unknown
     } catch {
       // Forged, truncated, or sealed with a secret that was removed.
@@ -62,9 +68,9 @@ export function deriveKey(secret: string, purpose: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, '', `express-portal-sso ${purpose}`, 32))
 }
 
-// The header of a JWE is readable, so it holds hashes of the key and of the context only.
-function fingerprint(data: string | Uint8Array, length: number): string {
-  return createHash('sha256').update(data).digest('base64url').slice(0, length)
+/** @returns 43 characters that do not reveal the value, such as the public id of a session, or the key of a marker */
+export function digest(value: string | Uint8Array): string {
+  return createHash('sha256').update(value).digest('base64url')
 }
 
 /** Client secrets at rest. A sealed secret opens only in its own row: a copy in another row is useless. */

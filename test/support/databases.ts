@@ -44,6 +44,13 @@ export async function freshPostgres(): Promise<FreshDatabase> {
   }
 }
 
+/** The URL of a PostgreSQL database, on the server that the tests were given. */
+export function postgresUrl({ config }: FreshDatabase): string {
+  const address = new URL(process.env.TEST_DATABASE_URL!)
+  address.pathname = `/${(config.connection as Knex.PgConnectionConfig).database}`
+  return address.href
+}
+
 /** Creates a new database on the test server. Its default character set must not matter. */
 export async function freshMariadb(): Promise<FreshDatabase> {
   const uri = process.env.TEST_MARIADB_URL!
@@ -89,13 +96,6 @@ export async function openMigrated(
   }
 }
 
-/** For `describe.each` of the storage suite. */
-export const everyDatabase = [
-  ['SQLite', freshSqlite],
-  ['PostgreSQL', freshPostgres],
-  ['MariaDB', freshMariadb],
-] as const
-
 /** Adds the tables to a new database of `fresh`. */
 const withTables = (fresh: () => Promise<FreshDatabase>) => async (): Promise<FreshDatabase> => {
   const database = await fresh()
@@ -105,8 +105,12 @@ const withTables = (fresh: () => Promise<FreshDatabase>) => async (): Promise<Fr
   return database
 }
 
-/** For `describe.each`. They contain the tables. */
-export const databases = [
-  ['SQLite', withTables(freshSqlite)],
-  ['PostgreSQL', withTables(freshPostgres)],
+/** For `describe.each`. */
+export const everyEmptyDatabase = [
+  ['SQLite', freshSqlite],
+  ['PostgreSQL', freshPostgres],
+  ['MariaDB', freshMariadb],
 ] as const
+
+/** For `describe.each`. They contain the tables. */
+export const everyDatabase = everyEmptyDatabase.map(([name, fresh]) => [name, withTables(fresh)] as const)
