@@ -92,7 +92,7 @@ export class SessionsTable {
       subject: signIn?.subject ?? null,
       sid: signIn?.sid ?? null,
       // Sealed, so that a copy of the database cannot be used to take over sessions.
-      session: await this.#seal.close(sessionId, id),
+      session: this.#seal.close(sessionId, id),
       browser: client.browser ?? null,
       os: client.os ?? null,
       location: client.location ?? null,
@@ -122,7 +122,7 @@ export class SessionsTable {
    */
   async rename(sessionId: string, newSessionId: string): Promise<boolean> {
     const id = sessionDigest(newSessionId)
-    const session = await this.#seal.close(newSessionId, id)
+    const session = this.#seal.close(newSessionId, id)
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
 
@@ -167,13 +167,11 @@ export class SessionsTable {
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted === 0) continue
-      yield await Promise.all(
-        rows.map(async ({ id, session, user_id, last_seen_at, portal }) => ({
-          sessionId: (await this.#seal.open(session, id)) as string | undefined,
-          userId: user_id,
-          wasValid: last_seen_at > this.#idleSince(portal),
-        })),
-      )
+      yield rows.map(({ id, session, user_id, last_seen_at, portal }) => ({
+        sessionId: this.#seal.open(session, id) as string | undefined,
+        userId: user_id,
+        wasValid: last_seen_at > this.#idleSince(portal),
+      }))
     }
   }
 

@@ -138,15 +138,15 @@ describe('a pending registration fits into a cookie with', () => {
         authenticatedAt: 1_790_000_000,
         acr: 'urn:mace:incommon:iap:silver',
       }
-      await pendingRegistrations.begin(res, {
+      pendingRegistrations.begin(res, {
         provider: { id: randomUUID(), portal: 'default', slug: 'entra', version: 1 },
         identity,
         returnTo,
       })
       res.end()
     })
-    app.get('/find', async (req, res) => {
-      res.json(await pendingRegistrations.find(req, 'default'))
+    app.get('/find', (req, res) => {
+      res.json(pendingRegistrations.find(req, 'default'))
     })
     const { headers } = await request(app).get('/keep')
     const [cookie = ''] = (headers['set-cookie'] as unknown as string[])[0]!.split(';')
