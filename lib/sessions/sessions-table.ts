@@ -94,7 +94,7 @@ export class SessionsTable {
       subject: signIn?.subject ?? null,
       sid: signIn?.sid ?? null,
       // Sealed, so that a copy of the database cannot be used to take over sessions.
-      session: await this.#seal.close(sessionId, id),
+      session: this.#seal.close(sessionId, id),
       browser: client.browser ?? null,
       os: client.os ?? null,
       location: client.location ?? null,
@@ -124,7 +124,7 @@ export class SessionsTable {
    */
   async rename(sessionId: string, newSessionId: string): Promise<boolean> {
     const id = digest(newSessionId)
-    const session = await this.#seal.close(newSessionId, id)
+    const session = this.#seal.close(newSessionId, id)
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
 
@@ -158,13 +158,13 @@ export class SessionsTable {
 
   /** Keeps rows of other instances, and of a retired secret, because only their own store knows those sessions. */
   async #without(rows: ListedRow[], findMissing: FindMissing): Promise<ListedRow[]> {
-    const sessionIds = await Promise.all(rows.map(async ({ id, session }) => await this.#unseal(session, id)))
+    const sessionIds = rows.map(({ id, session }) => this.#unseal(session, id))
     const missing = await findMissing(sessionIds.filter((sessionId) => sessionId !== undefined))
     return rows.filter((_row, at) => !missing.has(sessionIds[at] ?? ''))
   }
 
-  async #unseal(sealed: string, id: string): Promise<string | undefined> {
-    return (await this.#seal.open(sealed, id)) as string | undefined
+  #unseal(sealed: string, id: string): string | undefined {
+    return this.#seal.open(sealed, id) as string | undefined
   }
 
   /** The number of sessions that `list` would return without a limit. */
@@ -185,13 +185,11 @@ export class SessionsTable {
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted === 0) continue
-      yield await Promise.all(
-        rows.map(async ({ id, session, user_id, last_seen_at, portal }) => ({
-          sessionId: await this.#unseal(session, id),
-          userId: user_id,
-          wasValid: last_seen_at > this.#idleSince(portal),
-        })),
-      )
+      yield rows.map(({ id, session, user_id, last_seen_at, portal }) => ({
+        sessionId: this.#unseal(session, id),
+        userId: user_id,
+        wasValid: last_seen_at > this.#idleSince(portal),
+      }))
     }
   }
 

@@ -115,19 +115,19 @@ export class Attempts {
    *
    * @returns the `state` for the authorization request
    */
-  async begin(req: Request, res: Response, attempt: Attempt | UsedAttempt): Promise<string> {
+  begin(req: Request, res: Response, attempt: Attempt | UsedAttempt): string {
     const startedAt = Math.floor(Date.now() / 1000)
     const state = `${startedAt.toString(36)}-${randomBytes(24).toString('base64url')}`
     const until = Date.now() + attemptSeconds * 1000
     const name = this.#prefix + state
-    const sealed = await this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
+    const sealed = this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
     this.#makeRoom(req, res, [name, sealed])
     return state
   }
 
   /** @returns the attempt of this browser with this `state`, even if it is used or expired */
-  async find(req: Request, state: string): Promise<FoundAttempt | undefined> {
-    return statePattern.test(state) ? await this.#cookies.get(req, this.#prefix + state) : undefined
+  find(req: Request, state: string): FoundAttempt | undefined {
+    return statePattern.test(state) ? this.#cookies.get(req, this.#prefix + state) : undefined
   }
 
   /** Returns an attempt exactly once, to one request on one instance. */
@@ -148,7 +148,7 @@ export class Attempts {
     const marks = { otherAccount, restarted: 'used' in result ? (true as const) : restarted }
     const link = (returnTo?.length ?? 0) <= maxUsedLinkLength && { returnTo }
     const attempt = { providerId, purpose, ...link, reauthentication, ...marks }
-    await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
+    this.#usedMarkers.set(res, this.#prefix + state, { attempt })
     return result
   }
 

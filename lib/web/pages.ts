@@ -26,16 +26,19 @@ function findViews(folders: string[]): string {
   )
 }
 
+interface Template {
+  filename: string
+  template: string
+}
+
 /** The templates: ours, and a host's in place of those of the same name. */
 export class Views {
   readonly #directories: readonly string[]
-  /** Part of the names in EJS's cache, which all portals of a process share: a template keeps the partials of its first use. */
-  readonly #prefix: string
+  readonly #templates = new Map<string, Template>()
 
   /** @param viewsDir the host's folder */
   constructor(viewsDir: string | undefined) {
     this.#directories = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
-    this.#prefix = viewsDir ?? ''
   }
 
   /**
@@ -53,10 +56,19 @@ export class Views {
     })
   }
 
-  #load(name: string): { filename: string; template: string } {
+  #load(name: string): Template {
+    // Elsewhere, a host's developer sees a new template without a restart.
+    const known = process.env.NODE_ENV === 'production' ? this.#templates.get(name) : undefined
+    if (known) return known
     const file = this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
     if (file === undefined) throw new ConfigurationError(`there is no view "${name}"`)
-    return { filename: `${this.#prefix}:${file}`, template: readFileSync(file, 'utf8') }
+    // EJS's cache is global, and a template keeps the partials of its first use: separate the portals' folders.
+    const template = {
+      filename: `${this.#directories[0]}:${file}`,
+      template: readFileSync(file, 'utf8'),
+    }
+    this.#templates.set(name, template)
+    return template
   }
 }
 
@@ -143,7 +155,11 @@ export class Pages {
     })
     await this.#secureHeaders(req, res)
     setPrivateHeaders(res)
-    res.type('html').send(html)
+    // Unlike `send`, this computes no ETag, which is of no use without a cache.
+    res
+      .type('html')
+      .set('content-length', String(Buffer.byteLength(html)))
+      .end(html)
   }
 
   /** Sends the page of a problem, or `application/problem+json` (RFC 9457) to clients that do not accept HTML. */
