@@ -17,7 +17,7 @@ const bounds: StructureNumbers = {
   startFunctions: 39,
   startStatements: 1,
   settingFiles: 8,
-  wiringImports: 25,
+  wiringImports: 24,
   duplicateExports: 0,
   longFunctions: 0,
   wideFunctions: 0,
