@@ -118,7 +118,17 @@ export class Attempts {
     const until = Date.now() + attemptSeconds * 1000
     const name = this.#prefix + state
     const sealed = await this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
-    this.#makeRoom(req, res, [name, sealed])
+    // The oldest are deleted first, so that a user with many tabs keeps the newest. Attempts of other instances in the app take their
+    // part of the room, but only their own instance deletes them.
+    const attempts = Object.entries(cookiesOf(req)).filter(([each]) => attemptPattern.test(each))
+    const isOwn = ([each]: [string, unknown]) => each.startsWith(this.#prefix)
+    const own = attempts.filter(isOwn).sort(([a], [b]) => (a < b ? 1 : -1))
+    const others = attempts.filter((each) => !isOwn(each))
+    let bytes = `${name}=${sealed}; `.length
+    for (const cookie of [...others, ...own]) {
+      bytes += `${cookie[0]}=${cookie[1]}; `.length
+      if (bytes > maxCookieBytes && isOwn(cookie)) this.#cookies.clear(res, cookie[0])
+    }
     return state
   }
 
@@ -146,22 +156,6 @@ export class Attempts {
     const attempt = { providerId, purpose, returnTo, reauthentication, ...marks }
     await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
     return result
-  }
-
-  /**
-   * Deletes the oldest attempts first, so that a user with many tabs keeps the newest. Attempts of other instances in the app take
-   * their part of the room, but only their own instance deletes them.
-   */
-  #makeRoom(req: Request, res: Response, newest: [name: string, value: string]): void {
-    const attempts = Object.entries(cookiesOf(req)).filter(([name]) => attemptPattern.test(name))
-    const isOwn = ([name]: [string, unknown]) => name.startsWith(this.#prefix)
-    const newestFirst = attempts.filter(isOwn).sort(([a], [b]) => (a < b ? 1 : -1))
-    let bytes = 0
-    for (const cookie of [newest, ...attempts.filter((each) => !isOwn(each)), ...newestFirst]) {
-      const [name, value = ''] = cookie
-      bytes += `${name}=${value}; `.length
-      if (bytes > maxCookieBytes && isOwn(cookie) && cookie !== newest) this.#cookies.clear(res, name)
-    }
   }
 }
 
