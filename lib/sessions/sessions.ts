@@ -40,6 +40,13 @@ export interface Authentication {
   acr: string | undefined
 }
 
+/** Passport's function that stores a user in the session that was just created. */
+export type SerializeUser = (
+  req: Request,
+  user: Express.User,
+  done: (error: Error | null, stored?: unknown) => void,
+) => void
+
 /** The data of an ended session that signing out needs. */
 export interface EndedSession {
   /** may differ from the request's portal */
@@ -92,6 +99,11 @@ export class Sessions {
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
+  /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
+  readonly serializeUser: SerializeUser = callbackify((req: Request, user: Express.User) =>
+    this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+  )
+
   constructor(
     core: Core,
     users: UserCache,
@@ -119,12 +131,7 @@ export class Sessions {
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
     if (this.#redisStore) this.#stores.set(this.#redisStore as Store, true)
     liveInstances.add(core.prefix)
-    // Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login.
-    this.passport.serializeUser(
-      callbackify((req: Request, user: Express.User) =>
-        this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
-      ),
-    )
+    this.passport.serializeUser(this.serializeUser)
   }
 
   /**

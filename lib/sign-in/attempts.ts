@@ -82,6 +82,9 @@ const usedMarkerSeconds = 4 * 3600
 // all attempts, 3.3 KB for a pending registration, the rest for the session and the small cookies.
 const maxCookieBytes = 3000
 
+// A used attempt loses a longer deep link, because the same response sets the cookie of a session or of a pending registration.
+const maxUsedLinkLength = 300
+
 /** Only a state that we made may become part of a cookie's name. */
 const statePattern = /^[a-z0-9]{6,8}-[\w-]{32}$/
 /** of any instance */
@@ -118,9 +121,13 @@ export class Attempts {
     const until = Date.now() + attemptSeconds * 1000
     const name = this.#prefix + state
     const sealed = await this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
+    // A second attempt starts in the response that has just replaced the first one by its marker.
+    const replaced = [res.getHeader('set-cookie') ?? []].flat().join()
+    const attempts = Object.entries(cookiesOf(req)).filter(
+      ([each]) => attemptPattern.test(each) && !replaced.includes(each),
+    )
     // The oldest are deleted first, so that a user with many tabs keeps the newest. Attempts of other instances in the app take their
     // part of the room, but only their own instance deletes them.
-    const attempts = Object.entries(cookiesOf(req)).filter(([each]) => attemptPattern.test(each))
     const isOwn = ([each]: [string, unknown]) => each.startsWith(this.#prefix)
     const own = attempts.filter(isOwn).sort(([a], [b]) => (a < b ? 1 : -1))
     const others = attempts.filter((each) => !isOwn(each))
@@ -153,7 +160,8 @@ export class Attempts {
     else result = { attempt: { ...found.attempt, startedAt: found.until - attemptSeconds * 1000 } }
     // Handed out for a restart once only: a provider that repeats an old response must not cause one restart after another.
     const marks = { otherAccount, restarted: 'used' in result ? (true as const) : restarted }
-    const attempt = { providerId, purpose, returnTo, reauthentication, ...marks }
+    const link = (returnTo?.length ?? 0) <= maxUsedLinkLength && { returnTo }
+    const attempt = { providerId, purpose, ...link, reauthentication, ...marks }
     await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
     return result
   }

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import knexModule from 'knex'
 import request from 'supertest'
-import { databases } from '../support/databases.ts'
+import { everyDatabase } from '../support/databases.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { useProvider } from '../support/scene.ts'
 
@@ -167,7 +167,7 @@ describe('a failure', () => {
     portal.knex.initialize()
   })
 
-  it.each(databases)(
+  it.each(everyDatabase)(
     'caused by a malformed request shows a page, and the process keeps running (%s)',
     async (_name, fresh) => {
       const database = await fresh()
