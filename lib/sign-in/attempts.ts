@@ -124,7 +124,7 @@ export class Attempts {
     // A second attempt starts in the response that has just replaced the first one by its marker.
     const replaced = [res.getHeader('set-cookie') ?? []].flat().join()
     const attempts = Object.entries(cookiesOf(req)).filter(
-      ([each]) => attemptPattern.test(each) && !replaced.includes(each),
+      ([each]) => attemptPattern.test(each) && !replaced.includes(`${each}=`),
     )
     // The oldest are deleted first, so that a user with many tabs keeps the newest. Attempts of other instances in the app take their
     // part of the room, but only their own instance deletes them.
