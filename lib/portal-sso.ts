@@ -11,6 +11,7 @@ import { SessionsApi } from './management/sessions-api.ts'
 import type { Modules } from './modules.ts'
 import { limitRefusals } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
+import type { SerializeUser } from './sessions/sessions.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 import { UsersApi } from './users/users.ts'
@@ -58,6 +59,11 @@ export class PortalApi {
 export class PortalSso extends PortalApi {
   /** Emits events after they were stored. */
   readonly events: PortalEvents
+  /**
+   * For `passport.serializeUser(sso.serializeUser)` on the application's own Passport: its `passport.authenticate` and `req.login`
+   * then start a session of the plugin, and `session()` restores the user. Needs neither `deserializeUser` nor `passport.session()`.
+   */
+  readonly serializeUser: SerializeUser
   readonly #modules: Modules
   readonly #close: () => Promise<void>
 
@@ -65,6 +71,7 @@ export class PortalSso extends PortalApi {
   constructor(modules: Modules, close: () => Promise<void>) {
     super(modules)
     this.events = modules.events.emitter
+    this.serializeUser = modules.sessions.serializeUser
     this.#modules = modules
     this.#close = close
   }
@@ -110,7 +117,10 @@ export class PortalSso extends PortalApi {
 
   /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler {
-    return this.#modules.classicLogin.gate(limitRefusals(this.#modules))
+    const { classicLogin, sessions } = this.#modules
+    const gate = classicLogin.gate(limitRefusals(this.#modules))
+    // After it, `req.login` starts a session of this instance.
+    return (req, res, next) => sessions.activate(req, res, () => gate(req, res, next))
   }
 
   /**
@@ -121,7 +131,9 @@ export class PortalSso extends PortalApi {
   admin(options: AdminOptions): Router {
     const { core, ...modules } = this.#modules
     const { history, identities, providers, sessions: sessionsApi } = this
-    return adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
+    const context = { ...core, ...modules, history, identities, providers, sessionsApi }
+    // `authorize` must not see the user of another instance in the app as `req.user`.
+    return Router().use(modules.sessions.activate, adminRouter(context, options))
   }
 
   /** The same API, bound to one portal. */

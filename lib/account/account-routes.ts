@@ -124,7 +124,7 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
     const time = timeFormat(lang)
     const notice = notices.find((each) => each === req.query.notice)
     const providers = await providersTable.list(portal)
-    const listed = await sessions.table.list({ portal, userId }, maxListedSessions)
+    const listed = await sessions.list({ portal, userId }, maxListedSessions)
     const linked = await account.listMethods(portal, userId)
 
     await pages.show(req, res, 'account', {

@@ -1,4 +1,5 @@
 import type { ProviderInput } from '../management/provider-input.ts'
+import { generic } from '../providers/presets/generic.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
@@ -179,8 +180,9 @@ async function showConflict(page: AdminRequest, provider: Provider, values: Form
   await showEditForm(page, provider, { values }, differences(provider, values))
 }
 
+/** This version may not know the preset of a newer one. */
 function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
-  return editFields(presetOf(preset) as Preset, clientSecretReference)
+  return editFields(presetOf(preset) ?? generic, clientSecretReference)
 }
 
 /** The saved settings beside what was entered on top of an older version. */

@@ -1,4 +1,5 @@
 import type { SessionFilter } from '../management/sessions-api.ts'
+import { listLimit } from '../sessions/sessions-table.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { normaliseEmail } from '../users/email-address.ts'
@@ -53,7 +54,10 @@ async function showSessions(page: AdminRequest): Promise<void> {
     describeFilter(page, filter),
   ])
   const identities = await identitiesOf(page, filter.userId)
-  await showPage(page, 'sessions-of', { ...described, ...identities, sessions: sessions.slice(0, maxRows) })
+  // Up to that many rows, the list is complete, and does not count sessions that Redis has evicted.
+  const all = described.all > listLimit ? described.all : sessions.length
+  const shown = sessions.slice(0, maxRows)
+  await showPage(page, 'sessions-of', { ...described, ...identities, all, sessions: shown })
 }
 
 async function findSessions(page: AdminRequest): Promise<void> {

@@ -21,12 +21,12 @@ export class SessionsApi {
   }
 
   /**
-   * Returns the newest 1000 sessions at most, newest first; `count` returns the total.
+   * Returns the newest 1000 sessions at most, newest first, without those that Redis has evicted; `count` returns the total with them.
    *
    * @throws ManagementError when the filter is invalid, or names a provider that never existed
    */
   async list(filter: SessionFilter, options: ActOptions = {}): Promise<SessionInfo[]> {
-    return await this.#context.sessions.table.list(await this.#matching(readFilter(filter), options))
+    return await this.#context.sessions.list(await this.#matching(readFilter(filter), options))
   }
 
   /** Counts the valid sessions. @throws ManagementError as `list` */
