@@ -131,9 +131,9 @@ export class PortalSso extends PortalApi {
   admin(options: AdminOptions): Router {
     const { core, ...modules } = this.#modules
     const { history, identities, providers, sessions: sessionsApi } = this
-    const context = { ...core, ...modules, history, identities, providers, sessionsApi }
+    const pages = adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
     // `authorize` must not see the user of another instance in the app as `req.user`.
-    return Router().use(modules.sessions.activate, adminRouter(context, options))
+    return Router().use(modules.sessions.activate, pages)
   }
 
   /** The same API, bound to one portal. */

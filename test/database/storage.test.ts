@@ -7,15 +7,10 @@ import { EventLog } from '../../lib/events/event-log.ts'
 import { OneTimeLinks } from '../../lib/one-time-links/one-time-links.ts'
 import type { NewProvider } from '../../lib/providers/providers-table.ts'
 import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
-import {
-  type NewSession,
-  type SessionMatch,
-  SessionsTable,
-  sessionDigest,
-} from '../../lib/sessions/sessions-table.ts'
+import { type NewSession, type SessionMatch, SessionsTable } from '../../lib/sessions/sessions-table.ts'
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
-import { Seal } from '../../lib/shared/seal.ts'
+import { digest, Seal } from '../../lib/shared/seal.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -601,14 +596,14 @@ describe.each(everyDatabase)('on %s', (name, fresh) => {
         for (const name of ['first', 'second', 'third']) await table().add(session(`${portal}-${name}`))
         for (const [n, name] of ['first', 'second', 'third'].entries())
           await rows()
-            .where({ id: sessionDigest(`${portal}-${name}`) })
+            .where({ id: digest(`${portal}-${name}`) })
             .update({ created_at: `2026-01-0${n + 1}T00:00:00.000Z` })
         const listed = await table().list({ portal, userId: 'user' })
-        const third = sessionDigest(`${portal}-third`)
+        const third = digest(`${portal}-third`)
         expect(listed.map(({ id }) => id)).toEqual([
           third,
-          sessionDigest(`${portal}-second`),
-          sessionDigest(`${portal}-first`),
+          digest(`${portal}-second`),
+          digest(`${portal}-first`),
         ])
         expect(listed[0]).toEqual({
           id: third,
@@ -644,7 +639,7 @@ describe.each(everyDatabase)('on %s', (name, fresh) => {
 
       it('removes more sessions than fit into one statement, and no concurrent call returns early', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
-          id: sessionDigest(`${portal}-${n}`),
+          id: digest(`${portal}-${n}`),
           portal,
           user_id: 'many',
           session: 'not ours to open',
