@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
@@ -7,6 +6,7 @@ import { LRUCache } from 'lru-cache'
 import type { CustomFetchOptions } from 'openid-client'
 import type { Dispatcher } from 'undici'
 import { CheckError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { createAddressRules } from './address-rules.ts'
 import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
 import { Turns } from './turns.ts'
@@ -261,9 +261,7 @@ async function send(
 /** Identifies network settings in a cache key; a digest, because certificates are long. */
 function fingerprint({ proxy = '', certificateAuthority = '' }: Network): string {
   if (proxy === '' && certificateAuthority === '') return ''
-  return ` ${createHash('sha256')
-    .update(JSON.stringify([proxy, certificateAuthority]))
-    .digest('base64url')}`
+  return ` ${digest(JSON.stringify([proxy, certificateAuthority]))}`
 }
 
 /** https everywhere; plain http only on the loopback. */

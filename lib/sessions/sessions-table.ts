@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Provider } from '../providers/provider.ts'
-import type { Seal } from '../shared/seal.ts'
+import { digest, type Seal } from '../shared/seal.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
@@ -55,14 +54,17 @@ export interface SessionInfo extends Device {
 }
 
 export interface RemovedSession {
-  /** `undefined`: it was sealed under a retired secret, which also signed its cookie */
+  /** `undefined`: another instance sealed it, or a retired secret, which also signed its cookie */
   sessionId: string | undefined
   userId: string
   /** its idle time had not expired */
   wasValid: boolean
 }
 
+type FindMissing = (sessionIds: string[]) => Promise<ReadonlySet<string>>
+
 const batchSize = 500
+export const listLimit = 1000
 
 /**
  * The sessions of signed-in users, in whatever store they are. A session is valid as long as its row exists: deleting the row
@@ -80,7 +82,7 @@ export class SessionsTable {
   }
 
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
-    const id = sessionDigest(sessionId)
+    const id = digest(sessionId)
     const now = new Date().toISOString()
     await this.#knex('sso_sessions').insert({
       id,
@@ -121,7 +123,7 @@ export class SessionsTable {
    * @returns `false` if the session was revoked or has expired
    */
   async rename(sessionId: string, newSessionId: string): Promise<boolean> {
-    const id = sessionDigest(newSessionId)
+    const id = digest(newSessionId)
     const session = this.#seal.close(newSessionId, id)
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
@@ -133,20 +135,36 @@ export class SessionsTable {
     return (await proofs.where('proven_at', '>', since).first('id')) !== undefined
   }
 
-  /** Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists. */
-  async list(match: SessionMatch, limit = 1000): Promise<SessionInfo[]> {
-    const rows: ListedRow[] = await this.#valid(match)
-      .select('id', 'provider', 'browser', 'os', 'location')
+  /**
+   * Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists.
+   *
+   * @param findMissing returns the sessions that are no longer in their store, which are not listed either
+   */
+  async list(match: SessionMatch, limit = listLimit, findMissing?: FindMissing): Promise<SessionInfo[]> {
+    const found: ListedRow[] = await this.#valid(match)
+      .select('id', 'session', 'provider', 'browser', 'os', 'location')
       .select({ userId: 'user_id', startedAt: 'created_at', lastSeenAt: 'last_seen_at' })
       .orderBy('created_at', 'desc')
       .limit(limit)
-    return rows.map(({ provider, browser, os, location, ...row }) => ({
+    const rows = findMissing ? await this.#without(found, findMissing) : found
+    return rows.map(({ provider, browser, os, location, session: _sealed, ...row }) => ({
       ...row,
       provider: provider ?? undefined,
       browser: browser ?? undefined,
       os: os ?? undefined,
       location: location ?? undefined,
     }))
+  }
+
+  /** Keeps rows of other instances, and of a retired secret, because only their own store knows those sessions. */
+  async #without(rows: ListedRow[], findMissing: FindMissing): Promise<ListedRow[]> {
+    const sessionIds = rows.map(({ id, session }) => this.#unseal(session, id))
+    const missing = await findMissing(sessionIds.filter((sessionId) => sessionId !== undefined))
+    return rows.filter((_row, at) => !missing.has(sessionIds[at] ?? ''))
+  }
+
+  #unseal(sealed: string, id: string): string | undefined {
+    return this.#seal.open(sealed, id) as string | undefined
   }
 
   /** The number of sessions that `list` would return without a limit. */
@@ -168,7 +186,7 @@ export class SessionsTable {
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted === 0) continue
       yield rows.map(({ id, session, user_id, last_seen_at, portal }) => ({
-        sessionId: this.#seal.open(session, id) as string | undefined,
+        sessionId: this.#unseal(session, id),
         userId: user_id,
         wasValid: last_seen_at > this.#idleSince(portal),
       }))
@@ -187,7 +205,7 @@ export class SessionsTable {
 
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
     const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
-    if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
+    if ('sessionId' in match) return query.where({ id: digest(match.sessionId) })
     const { except, sid, unprovenEmail, userId: user_id, ...others }: MatchFields = match
     for (const [column, value] of Object.entries({ user_id, ...others }))
       if (value !== undefined) query.where(column, value)
@@ -221,13 +239,8 @@ export class SessionsTable {
 /** A digest in base64url. Other input never reaches the database. */
 export const sessionDigestPattern = /^[\w-]{43}$/
 
-/** The public id of a session, and the id of its row. */
-export function sessionDigest(sessionId: string): string {
-  return createHash('sha256').update(sessionId).digest('base64url')
-}
-
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
-type ListedRow = Record<'id' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
+type ListedRow = Record<'id' | 'session' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
   Record<'provider' | 'browser' | 'os' | 'location', string | null>
 
 /** The fields of every kind of match. */

@@ -1,5 +1,5 @@
 import { callbackify, promisify } from 'node:util'
-import type { Request, RequestHandler, Response } from 'express'
+import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
 import { type LogInOptions, Passport } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
@@ -20,9 +20,17 @@ import {
 } from './session-data.ts'
 import { LimitsByPortal, type PartialLimits, type SessionLimits } from './session-limits.ts'
 import { SessionRow } from './session-row.ts'
-import { createCookieSession, createSessionStore, type RedisLike } from './session-store.ts'
+import {
+  createCookieSession,
+  createMemoryStore,
+  createSessionView,
+  exposeSessionView,
+  isBuiltInStore,
+  type RedisLike,
+  TimeLimitedRedisStore,
+} from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'
-import { type SessionMatch, SessionsTable } from './sessions-table.ts'
+import { type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
 
 /** When and how the user of a session last authenticated. */
 export interface Authentication {
@@ -32,6 +40,13 @@ export interface Authentication {
   acr: string | undefined
 }
 
+/** Passport's function that stores a user in the session that was just created. */
+export type SerializeUser = (
+  req: Request,
+  user: Express.User,
+  done: (error: Error | null, stored?: unknown) => void,
+) => void
+
 /** The data of an ended session that signing out needs. */
 export interface EndedSession {
   /** may differ from the request's portal */
@@ -39,6 +54,11 @@ export interface EndedSession {
   userId: string
   signedInVia: SignedInVia | undefined
 }
+
+/** The prefixes of this process's instances. */
+const liveInstances = new Set<string>()
+const sharedSession =
+  'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
 
 type SessionsSettings = {
   session: SessionLimits & {
@@ -68,13 +88,21 @@ export class Sessions {
   readonly #limits: LimitsByPortal
   readonly #validity: SessionValidity
   readonly #stores = knownStores()
-  readonly #redisStore: Store | undefined
+  readonly #redisStore: TimeLimitedRedisStore | undefined
+  readonly #ownStores = new WeakSet<Store>()
+  /** request → its view with our session and user */
+  readonly #views = new WeakMap<Request, Request>()
   readonly #revocation: Revocation
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
   readonly #identified = new WeakSet<Request>()
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
+
+  /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
+  readonly serializeUser: SerializeUser = callbackify((req: Request, user: Express.User) =>
+    this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+  )
 
   constructor(
     core: Core,
@@ -84,7 +112,7 @@ export class Sessions {
   ) {
     const { logger } = core
     const limits = new LimitsByPortal(session, session.portals)
-    const table = new SessionsTable(core.knex, core.seal('session-index'), limits)
+    const table = new SessionsTable(core.knex, core.seal(`session-index${core.keyScope}`), limits)
     const validity = new SessionValidity(core, table, limits, session.userCacheSeconds * 1000)
     const locations = new LocationResolver(core, events, session.location)
     this.#core = core
@@ -99,33 +127,66 @@ export class Sessions {
     this.#revocation = revocation
     const { endOtherSessions } = linking
     this.#row = new SessionRow(core, { table, validity, revocation, limits, locations, endOtherSessions })
-    this.#redisStore = redis && createSessionStore(core, limits, redis)
+    this.#redisStore = redis && new TimeLimitedRedisStore(redis, limits, core.prefix)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
-    if (this.#redisStore) this.#stores.set(this.#redisStore, true)
-    // Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login.
-    this.passport.serializeUser(
-      callbackify((req: Request, user: Express.User) =>
-        this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
-      ),
-    )
+    if (this.#redisStore) this.#stores.set(this.#redisStore as Store, true)
+    liveInstances.add(core.prefix)
+    this.passport.serializeUser(this.serializeUser)
   }
 
-  /** express-session with our store and cookie. */
+  /**
+   * express-session with our store and cookie. Each instance in the app keeps its session on a view of the request, so that none of
+   * them reads, writes or ends the session of another one.
+   */
   cookieSession(): RequestHandler {
-    const store = this.#redisStore ?? createSessionStore(this.#core, this.#limits, undefined)
+    const core = this.#core
+    const store = (this.#redisStore as Store | undefined) ?? createMemoryStore(core.logger, this.#limits)
     this.#stores.set(store, true)
-    const { secure } = this.#core
-    return createCookieSession(store, { secrets: this.#secrets, secure, maxAgeMs: this.#limits.longestMs })
+    this.#ownStores.add(store)
+    const { longestMs: maxAgeMs } = this.#limits
+    const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
+    return (req, res, next) => {
+      // The only instance needs no view.
+      const view = liveInstances.size === 1 ? req : this.#openView(req)
+      if (view) openSession(view, res, next)
+      else next()
+    }
+  }
+
+  /** @returns `undefined` if the request has a session already: the host's own, or ours if the host has mounted it twice */
+  #openView(req: Request): Request | undefined {
+    this.activate(req)
+    const isForeign = this.#isForeign(req)
+    if (req.session && !isForeign) return undefined
+    const view = createSessionView(req)
+    if (!isForeign) view.user = req.user
+    this.#views.set(req, view)
+    exposeSessionView(req, view)
+    return view
+  }
+
+  /** Gives the request our session and user again, after the middleware of another instance in the app has run. */
+  readonly activate = (req: Request, res = req.res as Response, next?: NextFunction): void => {
+    const view = this.#views.get(req)
+    if (view && this.#isForeign(req)) {
+      exposeSessionView(req, view)
+      void this.#bindPassport(req, res)
+    }
+    next?.()
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
   readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
+    if (liveInstances.size > 1) this.activate(req)
     if (this.#identified.has(req)) return next()
     this.#identified.add(req)
-    if (!req.session) throw missingSession(req)
+    // Attacker: a user of another instance, whose session would otherwise pass our guard.
+    if (!req.session || (liveInstances.size > 1 && this.#isForeign(req))) throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
-    const signInSession = readSignInSession(req.session)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
+    const { instance } = (!signInSession && readSignInSession(req.session)) || {}
+    if (instance !== undefined && liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
     // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
     if (signInSession) {
       this.#row.trackHostSessionChanges(req)
@@ -137,7 +198,7 @@ export class Sessions {
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
-    const signInSession = readSignInSession(req.session)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
     if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
       req.user = undefined
@@ -156,7 +217,7 @@ export class Sessions {
     this.#signIns.set(req, signIn)
     await this.#bindPassport(req, res)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
-    const current = readSignInSession(req.session) && (req.user as User | undefined)
+    const current = readSignInSession(req.session, this.#core.prefix) && (req.user as User | undefined)
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
@@ -183,7 +244,7 @@ export class Sessions {
 
   /** Signs the user of this request out here. */
   async end(req: Request): Promise<EndedSession | undefined> {
-    const signInSession = readSignInSession(req.session)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     const { sessionID } = req
     await this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
@@ -203,7 +264,7 @@ export class Sessions {
 
   /** @throws PortalSsoError `not_signed_in` without a signed-in user */
   markAuthenticated(req: Request): void {
-    const signInSession = req.user && readSignInSession(req.session)
+    const signInSession = req.user && readSignInSession(req.session, this.#core.prefix)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
     signInSession.authenticatedAt = Date.now()
     // The provider's `acr` describes an older authentication.
@@ -218,22 +279,32 @@ export class Sessions {
     await this.#bindPassport(req, req.res as Response)
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
-    const signInSession = readSignInSession(req.session)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     if (signInSession) signInSession.confirmedAt = Date.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
   confirmedAt(req: Request): number | undefined {
-    return readSignInSession(req.session)?.confirmedAt
+    return readSignInSession(req.session, this.#core.prefix)?.confirmedAt
   }
 
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
-    return signedInViaOf(readSignInSession(req.session))
+    return signedInViaOf(readSignInSession(req.session, this.#core.prefix))
+  }
+
+  /** Valid sessions, newest first, without those that Redis has evicted or lost. While Redis is down, with them. */
+  async list(match: SessionMatch, limit?: number): Promise<SessionInfo[]> {
+    const store = this.#redisStore
+    // A host's own store may hold the others.
+    const isOnlyStore = [...this.#stores.keys()].every((each) => each === (store as Store | undefined))
+    const findMissing =
+      store && isOnlyStore ? async (ids: string[]) => await store.findMissing(ids) : undefined
+    return await this.table.list(match, limit, findMissing)
   }
 
   authentication(req: Request): Authentication | undefined {
-    const signInSession = readSignInSession(req.session)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
   }
 
@@ -257,6 +328,11 @@ export class Sessions {
       if (!isSignOut) throw error
     }
     return undefined
+  }
+
+  /** True if the request shows the session of another instance. */
+  #isForeign({ sessionStore }: Request): boolean {
+    return isBuiltInStore(sessionStore) && !this.#ownStores.has(sessionStore)
   }
 
   async #isStillValid({ sessionID }: Request, { portal, userId }: SignInSession): Promise<boolean> {

@@ -20,7 +20,7 @@ export class Seal {
   constructor(secrets: readonly string[], purpose: string) {
     for (const secret of secrets) {
       const key = deriveKey(secret, purpose)
-      this.#keys.set(createHash('sha256').update(key).digest('base64url').slice(0, 8), key)
+      this.#keys.set(digest(key).slice(0, 8), key)
     }
     const [newest] = this.#keys
     if (!newest) throw new ConfigurationError('a seal needs at least one secret')
@@ -73,9 +73,14 @@ export function deriveKey(secret: string, purpose: string): Uint8Array {
   return new Uint8Array(hkdfSync('sha256', secret, '', `express-portal-sso ${purpose}`, 32))
 }
 
+/** @returns 43 characters that do not reveal the value, such as the public id of a session, or the key of a marker */
+export function digest(value: string | Uint8Array): string {
+  return createHash('sha256').update(value).digest('base64url')
+}
+
 // The header of a JWE is readable, so it contains hashes of the key and of the context only.
 function protectedHeader(kid: string, context: string): string {
-  const ctx = createHash('sha256').update(context).digest('base64url').slice(0, 16)
+  const ctx = digest(context).slice(0, 16)
   return Buffer.from(JSON.stringify({ alg: 'dir', enc: 'A256GCM', kid, ctx })).toString('base64url')
 }
 

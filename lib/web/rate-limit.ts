@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { Request } from 'express'
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { digest } from '../shared/seal.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from './core.ts'
 import { clientNetwork } from './request.ts'
@@ -72,11 +72,13 @@ interface Counters {
 export class RateLimiter {
   readonly #logger: Logger
   readonly #redis: RedisCounter | undefined
+  readonly #prefix: string
   readonly #counters = new Map<string, Counters>()
   #warnedAt = 0
 
-  constructor({ logger }: Pick<Core, 'logger'>, redis: RedisCounter | undefined) {
+  constructor({ logger, prefix }: Pick<Core, 'logger' | 'prefix'>, redis: RedisCounter | undefined) {
     this.#logger = logger
+    this.#prefix = `${prefix}limit:`
     this.#redis = redis
   }
 
@@ -102,7 +104,7 @@ export class RateLimiter {
   }
 
   #addCounters({ name, maxRequests, windowSeconds }: Limit): Counters {
-    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: `portal-sso:limit:${name}` }
+    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: this.#prefix + name }
     const shared =
       this.#redis &&
       new RateLimiterRedis({
@@ -155,10 +157,5 @@ export function failedExchangeKey(
   portalOf: Core['portalOf'],
   slug: unknown = req.params.provider,
 ): string {
-  return digestKey(JSON.stringify([portalOf(req), slug, clientKey(req)]))
-}
-
-/** @returns a key of bounded length that does not reveal the value */
-export function digestKey(value: string): string {
-  return createHash('sha256').update(value).digest('base64url')
+  return digest(JSON.stringify([portalOf(req), slug, clientKey(req)]))
 }

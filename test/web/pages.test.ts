@@ -8,7 +8,7 @@ import knexModule from 'knex'
 import request from 'supertest'
 import { Locales } from '../../lib/web/locale.ts'
 import { Views } from '../../lib/web/pages.ts'
-import { databases } from '../support/databases.ts'
+import { everyDatabase } from '../support/databases.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { useProvider } from '../support/scene.ts'
 
@@ -215,7 +215,7 @@ describe('a failure', () => {
     portal.knex.initialize()
   })
 
-  it.each(databases)(
+  it.each(everyDatabase)(
     'caused by a malformed request shows a page, and the process keeps running (%s)',
     async (_name, fresh) => {
       const database = await fresh()
