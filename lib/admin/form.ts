@@ -25,7 +25,7 @@ export interface FormField extends Pick<Setting, 'label' | 'hint' | 'warning' | 
   read(text: string): Reading
 }
 
-export type SettingField = FormField & { name: SettingName; section: Setting['section'] }
+export type SettingField = FormField & { name: SettingName; section: NonNullable<Setting['section']> }
 
 /** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
@@ -65,9 +65,10 @@ function fieldsFor(preset: Preset): SettingField[] {
 }
 
 function toField(name: SettingName, setting: Setting): SettingField {
-  const { label, schema, control = 'text', choices, emptyChoice = 'Default' } = setting
+  const { label, schema, control = 'text', choices, emptyChoice = 'Default', section = 'protocol' } = setting
   return {
     ...setting,
+    section,
     name,
     control,
     missing: `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`,
@@ -83,7 +84,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
   }
 }
 
-const sectionTitles: Record<Exclude<Setting['section'], 'basic'>, string> = {
+const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> = {
   protocol: 'Protocol',
   email: 'E-mail addresses',
   network: 'Sign-out and network',

@@ -53,9 +53,6 @@ export const viewHelpers = { day, moment: dateTime, count, sentence, checkName }
 /** The mark before a provider's name, the same as on the login page. */
 export function providerBadge(provider: Provider) {
   const logo = presetOf(provider.preset)?.logo
-  return {
-    logo: logo && `logos/${logo}.svg`,
-    monogram: monogramOf(provider.displayName),
-    hue: hueOf(provider),
-  }
+  const monogram = monogramOf(provider.displayName)
+  return { logo: logo && `logos/${logo}.svg`, monogram, hue: hueOf(provider) }
 }

@@ -38,22 +38,9 @@ const providerActs: Record<string, ProviderAct> = {
   recommend: ['recommended', ({ providers, options }, slug) => providers.recommend(slug, options)],
   'clear-recommended': ['notRecommended', ({ providers, options }) => providers.clearRecommended(options)],
   move: ['moved', moveProvider],
-  'pin-algorithm': [
-    'saved',
-    async ({ providers, options, req }, slug) => {
-      const changes = { signingAlgorithm: textOf(req.body, 'algorithm') } as ProviderChanges
-      return await providers.update(slug, changes, options)
-    },
-  ],
+  'pin-algorithm': ['saved', pinAlgorithm],
   'rotate-key': ['rotated', ({ providers, options }, slug) => providers.rotateClientKey(slug, options)],
-  retire: [
-    'retiring',
-    async ({ providers, options, req }, slug) => {
-      const at = new Date(textOf(req.body, 'at'))
-      if (Number.isNaN(at.getTime())) throw new ManagementError('invalid', 'enter the end date')
-      await providers.retire(slug, at, options)
-    },
-  ],
+  retire: ['retiring', retireProvider],
   keep: ['kept', ({ providers, options }, slug) => providers.cancelRetirement(slug, options)],
   remove: ['removed', (page, slug) => page.providers.remove(slug, disableOptions(page))],
   restore: ['restored', ({ providers, options }, slug) => providers.restore(slug, options)],
@@ -61,6 +48,17 @@ const providerActs: Record<string, ProviderAct> = {
 
 function disableOptions({ options, req }: AdminRequest) {
   return { ...options, endSessions: textOf(req.body, 'endSessions') !== '' }
+}
+
+async function pinAlgorithm({ providers, options, req }: AdminRequest, slug: string): Promise<void> {
+  const changes = { signingAlgorithm: textOf(req.body, 'algorithm') } as ProviderChanges
+  await providers.update(slug, changes, options)
+}
+
+async function retireProvider({ providers, options, req }: AdminRequest, slug: string): Promise<void> {
+  const at = new Date(textOf(req.body, 'at'))
+  if (Number.isNaN(at.getTime())) throw new ManagementError('invalid', 'enter the end date')
+  await providers.retire(slug, at, options)
 }
 
 async function moveProvider({ providers, options, req }: AdminRequest, slug: string): Promise<void> {

@@ -134,53 +134,43 @@ export function isSqlite({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'sqlite3'
 }
 
-const noResponse = 'it does not respond: check its address, and whether the server is running'
-const wrongPassword = 'it rejects the user name or the password'
-const lacksPermission =
-  'its user lacks the permission: run `portal-sso migrate` as a user who may change tables'
-const readOnly = 'it is read-only: run `portal-sso migrate` on a writable server'
-
-/** Advice for the operator, by the code or the name of the driver's error. Without a text, the error has enough. */
-const explanations: Readonly<Record<string, string>> = {
-  KnexTimeoutError: noResponse,
-  ETIMEDOUT: noResponse,
-  EHOSTUNREACH: noResponse,
-  ECONNRESET: noResponse,
-  ECONNREFUSED: 'nothing listens at its address: check the address, and whether the server is running',
-  ENOTFOUND: 'its host name is unknown: check the address',
-  EAI_AGAIN: 'its host name is unknown: check the address',
-  CANTOPEN: 'its file cannot be opened: check the path and the permissions of its folder',
-  SQLITE_NOTADB: 'its file contains something else: check the path',
-  '28P01': wrongPassword,
-  ER_ACCESS_DENIED_ERROR: wrongPassword,
-  '28000': '',
-  '57P03': '',
-  '3D000': 'it does not exist: create it first',
-  ER_BAD_DB_ERROR: 'it does not exist: create it first',
+/** Advice for the operator, by the code or the name of the driver's error. Without a text, the error itself says enough. */
+const explanations: [codes: string, advice: string][] = [
+  [
+    'KnexTimeoutError ETIMEDOUT EHOSTUNREACH ECONNRESET',
+    'it does not respond: check its address, and whether the server is running',
+  ],
+  ['ECONNREFUSED', 'nothing listens at its address: check the address, and whether the server is running'],
+  ['ENOTFOUND EAI_AGAIN', 'its host name is unknown: check the address'],
+  ['CANTOPEN', 'its file cannot be opened: check the path and the permissions of its folder'],
+  ['SQLITE_NOTADB', 'its file contains something else: check the path'],
+  ['28P01 ER_ACCESS_DENIED_ERROR', 'it rejects the user name or the password'],
+  ['28000 57P03', ''],
+  ['3D000 ER_BAD_DB_ERROR', 'it does not exist: create it first'],
   // For a user with rights to some databases only, MariaDB does not tell these cases apart.
-  ER_DBACCESS_DENIED_ERROR: 'it does not exist, or its user may not use it',
-  ER_TABLEACCESS_DENIED_ERROR: lacksPermission,
-  '42501': lacksPermission,
-  '25006': readOnly,
-  SQLITE_READONLY: readOnly,
-}
+  ['ER_DBACCESS_DENIED_ERROR', 'it does not exist, or its user may not use it'],
+  [
+    '42501 ER_TABLEACCESS_DENIED_ERROR',
+    'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
+  ],
+  ['25006 SQLITE_READONLY', 'it is read-only: run `portal-sso migrate` on a writable server'],
+]
 
-function explanationKey(error: unknown): string {
+function adviceFor(error: unknown): string | undefined {
   const { code, message, name } = (error ?? {}) as { code?: unknown; message?: unknown; name?: unknown }
-  if (/Unable to open connection|CANTOPEN|^Cannot open database/.test(String(message))) return 'CANTOPEN'
-  return message === 'timeout expired' ? 'ETIMEDOUT' : String(code ?? name)
+  const isFileError = /Unable to open connection|CANTOPEN|^Cannot open database/.test(String(message))
+  const key = message === 'timeout expired' ? 'ETIMEDOUT' : String(code ?? name)
+  return explanations.find(([codes]) => codes.split(' ').includes(isFileError ? 'CANTOPEN' : key))?.[1]
 }
 
 /** True for errors of the connection, or of the database itself. */
-export function isDatabaseError(error: unknown): boolean {
-  return Object.hasOwn(explanations, explanationKey(error))
-}
+export const isDatabaseError = (error: unknown): boolean => adviceFor(error) !== undefined
 
 /** @returns an error whose message names the database, without its password, and what to do */
 export function explainDatabaseError(error: unknown, knex: Knex): Error {
   if (error instanceof ConfigurationError) return error
   const message = describeError(error).replace(/^(?:create|alter) [\s\S]* - /, '')
-  const reason = explanations[explanationKey(error)] || message
+  const reason = adviceFor(error) || message
   const database = `database ${databaseName(knex)}`.trim()
   return new ConfigurationError(`${database}: ${reason}`, { cause: error })
 }

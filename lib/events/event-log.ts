@@ -26,11 +26,7 @@ const writeTimeoutMs = SECOND
 const maxFieldLength = 255
 const maxDetailLength = 1000
 
-const prefixLengths = {
-  full: { ipv4: 32, ipv6: 128 },
-  shortened: { ipv4: 24, ipv6: 48 },
-  none: undefined,
-}
+const prefixLengths = { full: { ipv4: 32, ipv6: 128 }, shortened: { ipv4: 24, ipv6: 48 }, none: undefined }
 
 /** Writes events to `sso_events` and emits them to the host's listeners. It depends on no other module. */
 export class EventLog {

@@ -73,8 +73,8 @@ export async function connectProvider(
     logger[warning ? 'warn' : 'info'](entry, 'a provider was connected')
   }
   // An enabled one has had no test sign-in yet.
-  const testSignIn = enabled ? ('overridden' as const) : undefined
-  const detail = { issuer: provider.issuer, enabled: String(enabled), testSignIn }
+  const overridden = enabled && { testSignIn: 'overridden' as const }
+  const detail = { issuer: provider.issuer, enabled: String(enabled), ...overridden }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
   return provider
 }

@@ -196,9 +196,9 @@ export async function fetchUserInfo(
   const configuration = configure(exchange, issuer, async (url, options) => {
     const response = await exchange.send(url, options)
     status = response.status
-    if (response.headers.get('content-type')?.split(';')[0] === 'application/jwt')
-      signed = await response.clone().text()
-    isReceived = status === 200 && (signed !== undefined || isObject(await readJson(response)))
+    const isSigned = response.headers.get('content-type')?.split(';')[0] === 'application/jwt'
+    if (isSigned) signed = await response.clone().text()
+    isReceived = status === 200 && (isSigned || isObject(await readJson(response)))
     return response
   })
   try {

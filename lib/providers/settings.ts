@@ -56,8 +56,8 @@ export interface Setting<Value = unknown> {
   /** Label of the empty choice. */
   emptyChoice?: string
   required?: true
-  /** Where the form shows it. */
-  section: 'basic' | 'protocol' | 'email' | 'network'
+  /** Where the form shows it; default `protocol`. */
+  section?: 'basic' | 'protocol' | 'email' | 'network'
   /** Only forms of these presets show it. */
   presets?: readonly string[]
 }
@@ -106,7 +106,6 @@ export const settings = {
     label: 'Metadata URL',
     hint: 'Only if it is not the issuer followed by /.well-known/openid-configuration, such as one with a query.',
     example: 'https://id.example.com/.well-known/openid-configuration?p=policy',
-    section: 'protocol',
   }),
   /** The client identifier that the provider issued (RFC 6749, 2.2). At most 255 characters. */
   clientId: setting({
@@ -153,7 +152,6 @@ export const settings = {
     flag: '--client-authentication <method>',
     label: 'Authentication method',
     emptyChoice: 'Detected by the connection test',
-    section: 'protocol',
   }),
   /** How `client_secret_basic` encodes id and secret. Omitted: found by the connection test. */
   secretEncoding: setting({
@@ -163,7 +161,6 @@ export const settings = {
     label: 'Secret encoding',
     hint: 'Only for client_secret_basic. Empty: the connection test detects it.',
     emptyChoice: 'Detected by the connection test',
-    section: 'protocol',
   }),
   /**
    * The `aud` of client assertions. Omitted: found by the connection test. `token_endpoint` applies only while it is on the
@@ -176,7 +173,6 @@ export const settings = {
     label: 'Audience of client assertions',
     hint: 'Only for private_key_jwt and client_secret_jwt. Empty: the connection test detects it.',
     emptyChoice: 'Detected by the connection test',
-    section: 'protocol',
   }),
   /**
    * The one algorithm that may sign tokens (OpenID Connect Core 3.1.3.7, 7). Omitted: any asymmetric one that the provider
@@ -189,7 +185,6 @@ export const settings = {
     label: 'Signing algorithm of tokens',
     hint: 'Empty: every asymmetric algorithm that the provider announces. The test sign-in shows which one it uses.',
     emptyChoice: 'Any that the provider announces',
-    section: 'protocol',
   }),
   /** How the authorization response returns. Omitted: the provider's default, `query`. */
   responseMode: setting({
@@ -197,7 +192,6 @@ export const settings = {
     flag: '--response-mode <mode>',
     label: 'Response mode',
     emptyChoice: 'Default (query)',
-    section: 'protocol',
   }),
   /** Pushes each authorization request to the provider (RFC 9126). Default false: only if the provider requires it for all clients. */
   pushedRequests: setting({
@@ -205,7 +199,6 @@ export const settings = {
     flag: '--pushed-requests',
     label: 'Pushed authorization requests (PAR)',
     hint: 'Turn on if the provider requires them for this client only. It is not needed if all clients must send them.',
-    section: 'protocol',
   }),
   /** Requests tokens that are bound to a key of this sign-in (RFC 9449). Default false. */
   dpop: setting({
@@ -213,7 +206,6 @@ export const settings = {
     flag: '--dpop',
     label: 'Tokens bound to a key (DPoP)',
     hint: 'Only if the client at the provider requires DPoP.',
-    section: 'protocol',
   }),
   /** The `prompt` parameter of every sign-in. Omitted: none, so that a user who is signed in at the provider sees no page. */
   prompt: setting({
@@ -221,7 +213,6 @@ export const settings = {
     flag: '--prompt <prompt>',
     label: 'Prompt',
     emptyChoice: 'None, if the user is signed in there',
-    section: 'protocol',
   }),
   /** Seconds since the user authenticated at the provider. Sent as `max_age`, and enforced on `auth_time`. Omitted: any. */
   maxAge: setting({
@@ -231,7 +222,6 @@ export const settings = {
     label: 'Maximum age of the authentication',
     hint: 'Seconds. Users who authenticated there earlier do it again. The ID token must contain auth_time.',
     example: '28800',
-    section: 'protocol',
   }),
   /** Accepted values of the claim `acr`. Sent as `acr_values`, and enforced on the ID token. Default `[]`: any. */
   acr: setting({
@@ -241,7 +231,6 @@ export const settings = {
     label: 'Required authentication (acr)',
     hint: 'The ID token must contain one of these values. Each provider has its own. Empty: any.',
     example: 'mfa',
-    section: 'protocol',
   }),
   /** Sent with every authorization request. They can never replace a parameter that the plugin sets. */
   authorizationParameters: setting({
@@ -252,7 +241,6 @@ export const settings = {
     hint: 'One per line: name=value.',
     example: 'domain_hint=example.com',
     control: 'parameters',
-    section: 'protocol',
   }),
   /** The claim that contains the e-mail address. Default `email`. */
   emailClaim: setting({

@@ -47,11 +47,10 @@ export function predictOutcome(
               'The sign-in would be refused. The provider did not verify the address, and the portal has no mailer to send a code.',
             refused: 'email_unverified',
           }
-    case 'refuse':
-      return {
-        sentence: `The sign-in would be refused. ${refusedBecause[decision.reason](email)}`,
-        refused: decision.reason,
-      }
+    case 'refuse': {
+      const { reason } = decision
+      return { sentence: `The sign-in would be refused. ${refusedBecause[reason](email)}`, refused: reason }
+    }
   }
 }
 

@@ -142,12 +142,9 @@ async function askMissing(preset: Preset, input: ProviderInput, previous: Answer
       defaultAnswer: previous.issuer,
       read: (text) => validate(settingsTable.issuer.schema, text),
     })
+  const { clientId: defaultAnswer } = previous
   if (clientId === undefined)
-    answers.clientId = await ask({
-      question: 'Client ID',
-      flag: '--client-id',
-      defaultAnswer: previous.clientId,
-    })
+    answers.clientId = await ask({ question: 'Client ID', flag: '--client-id', defaultAnswer })
   const needsNone = clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt'
   if (clientSecret === undefined && clientSecretReference === undefined && !needsNone)
     answers.clientSecret =
