@@ -19,6 +19,8 @@ import { refuseSubresources } from './web/csrf.ts'
 import { withPrivateHeaders } from './web/handler.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']
+/** As Express matches `ours`, in every spelling that reaches a route. */
+const ourPaths = new RegExp(`^(?:${ours.join('|')})(?:/|$)`, 'i')
 
 /** All routes, in the order in which a request passes them. */
 export function portalRouter(modules: Modules): Router {
@@ -45,5 +47,6 @@ export function portalRouter(modules: Modules): Router {
   routes.use(logoutRoutes(core, modules))
   routes.use(accountRoutes(core, { ...modules, guard: guard(core, modules) }))
   routes.use(errorHandler.handle)
-  return routes
+  // A request for a page of the host passes one layer instead of all routes.
+  return Router().all(ourPaths, routes)
 }

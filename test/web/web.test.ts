@@ -82,13 +82,15 @@ describe('a post from another site (CSRF)', () => {
   }
 
   interface Layer {
-    route?: { path: string | string[]; methods: Record<string, boolean> }
+    route?: { path: string | RegExp | string[]; methods: Record<string, boolean>; stack: Layer[] }
     handle: { stack?: Layer[] }
   }
 
   /** Paths that accept a POST, read from the routers themselves, so that new routes are included. */
   function posts(layers: Layer[]): string[] {
     return layers.flatMap(({ route, handle }) => {
+      // The entrance, behind which all routes are.
+      if (route?.path instanceof RegExp) return posts(route.stack)
       if (route && (route.methods.post || route.methods._all)) return [route.path].flat()
       return posts(handle.stack ?? [])
     })
@@ -632,6 +634,28 @@ describe('markup from a provider or a user (XSS)', () => {
 })
 
 describe('an unusual spelling of a path', () => {
+  it.each(['/LOGIN', '/login/', '/Login/?x', '/Register', '/LOGOUT/done', '/Account/Security/'])(
+    '%s reaches our route, with our headers',
+    async (path) => {
+      await open()
+      expect((await raw('GET', path)).headers['referrer-policy']).toBe('same-origin')
+    },
+  )
+
+  it.each(['/loginx', '/login.html', '/x/login', '//login', '/%6cogin', '/accounts/security', '/registered'])(
+    '%s is a path of the host',
+    async (path) => {
+      await open()
+      const { status, headers } = await raw('GET', path)
+      expect([status, headers['referrer-policy']]).toEqual([404, undefined])
+    },
+  )
+
+  it('of the host passes one layer of ours, however many routes there are', async () => {
+    await open()
+    expect(portal.sso.router().stack).toHaveLength(1)
+  })
+
   it.each(
     [
       '//login',
