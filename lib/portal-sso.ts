@@ -60,6 +60,7 @@ export class PortalSso extends PortalApi {
   readonly events: PortalEvents
   readonly #modules: Modules
   readonly #close: () => Promise<void>
+  #closed: Promise<void> | undefined
 
   /** @internal */
   constructor(modules: Modules, close: () => Promise<void>) {
@@ -148,8 +149,12 @@ export class PortalSso extends PortalApi {
     await this.#modules.maintenance.run()
   }
 
-  /** Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. */
+  /**
+   * Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. Call it after
+   * the server has closed, and before those are; a second call waits for the first.
+   */
   async close(): Promise<void> {
-    await this.#close()
+    this.#closed ??= this.#close()
+    await this.#closed
   }
 }
