@@ -69,7 +69,7 @@ function fieldsFor(preset: Preset): SettingField[] {
 }
 
 function toField(name: SettingName, setting: Setting): SettingField {
-  const { label, schema, control = 'text', choices, emptyChoice = 'Default' } = setting
+  const { label, schema, control = 'text', choices, effects, emptyChoice = 'Default' } = setting
   return {
     ...setting,
     name,
@@ -78,7 +78,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
     wide: ['parameters', 'textarea', 'list'].includes(control) || undefined,
     options: choices && [
       { value: '', label: emptyChoice },
-      ...choices.map((value) => ({ value, label: value })),
+      ...choices.map((value) => ({ value, label: effects ? `${value}: ${effects[value]}` : value })),
     ],
     read(text) {
       if (control === 'parameters') return readParameters(schema, text)

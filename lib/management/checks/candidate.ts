@@ -32,6 +32,7 @@ export type TestInput = Pick<
   | 'pushedRequests'
   | 'dpop'
   | 'frontChannelLogout'
+  | 'logout'
   | 'proxy'
   | 'certificateAuthority'
 > &
