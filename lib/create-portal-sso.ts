@@ -1,4 +1,3 @@
-import express from 'express'
 import { Account } from './account/account.ts'
 import { providerRouter } from './callback/provider-router.ts'
 import { ClassicLogin } from './classic-login/classic-login.ts'
@@ -22,6 +21,7 @@ import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { Users } from './users/users.ts'
+import { formParser } from './web/request.ts'
 import { createWebModules } from './web/web-modules.ts'
 
 /**
@@ -90,7 +90,7 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
   const account = new Account(core, { ...shared, signIn })
   const classicLogin = new ClassicLogin(core, { ...shared, allowsClassic: settings.allowsClassic })
   const testSignIns = new TestSignIns(core, { ...shared, signIn })
-  const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
+  const form = formParser()
   const modules: Modules = {
     ...shared,
     account,

@@ -14,6 +14,7 @@ import { portalRouter } from './router.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 import { UsersApi } from './users/users.ts'
+import { HostMiddleware } from './web/host-middleware.ts'
 
 /** Options of `sso.session`. */
 export interface SessionMiddlewareOptions {
@@ -59,6 +60,7 @@ export class PortalSso extends PortalApi {
   /** Emits events after they were stored. */
   readonly events: PortalEvents
   readonly #modules: Modules
+  readonly #hostMiddleware: HostMiddleware
   readonly #close: () => Promise<void>
   #closed: Promise<void> | undefined
 
@@ -67,6 +69,12 @@ export class PortalSso extends PortalApi {
     super(modules)
     this.events = modules.events.emitter
     this.#modules = modules
+    const { core, errorHandler, refusalLog, sessions } = modules
+    this.#hostMiddleware = new HostMiddleware(core, {
+      handleError: errorHandler.handle,
+      keepSession: sessions.keepSession,
+      report: (req, message, fields) => void refusalLog.write(req, { level: 'warn', message, fields }),
+    })
     this.#close = close
   }
 
@@ -77,7 +85,7 @@ export class PortalSso extends PortalApi {
    */
   session(options: SessionMiddlewareOptions = {}): RequestHandler {
     const { errorHandler, sessions } = this.#modules
-    const routes = Router()
+    const routes = this.#hostMiddleware.watchSession(Router())
     if (!options.own) routes.use(sessions.cookieSession())
     // Errors of either get our error page; the host's would show their message.
     return routes.use(sessions.identify, errorHandler.handle)
@@ -86,7 +94,7 @@ export class PortalSso extends PortalApi {
   /** The login, registration, account and logout pages and the protocol's endpoints. Also starts the maintenance timer. */
   router(): Router {
     this.#modules.maintenance.start()
-    return portalRouter(this.#modules)
+    return portalRouter(this.#modules, this.#hostMiddleware)
   }
 
   /**

@@ -1,7 +1,7 @@
 import { callbackify, promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
-import { type LogInOptions, Passport } from 'passport'
+import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
@@ -58,7 +58,7 @@ type SessionsSettings = {
  */
 export class Sessions {
   /** Our own instance, so that a host's Passport keeps its strategies and serializers. */
-  readonly passport = new Passport()
+  readonly passport = new passport.Passport()
   readonly table: SessionsTable
   readonly logoutTokens: LogoutTokensTable
   readonly locations: LocationResolver
@@ -72,7 +72,9 @@ export class Sessions {
   readonly #revocation: Revocation
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
-  readonly #identified = new WeakSet<Request>()
+  /** request → its session, before other middleware could replace it */
+  readonly #identified = new WeakMap<Request, Request['session']>()
+  #cookieSession: RequestHandler | undefined
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
@@ -115,14 +117,16 @@ export class Sessions {
     const store = this.#redisStore ?? createSessionStore(this.#core, this.#limits, undefined)
     this.#stores.set(store, true)
     const { secure } = this.#core
-    return createCookieSession(store, { secrets: this.#secrets, secure, maxAgeMs: this.#limits.longestMs })
+    const options = { secrets: this.#secrets, secure, maxAgeMs: this.#limits.longestMs }
+    this.#cookieSession = createCookieSession(store, options)
+    return this.#cookieSession
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
   readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
+    if (typeof req.session?.regenerate !== 'function') await this.#restoreSession(req, res)
     if (this.#identified.has(req)) return next()
-    this.#identified.add(req)
-    if (!req.session) throw missingSession(req)
+    this.#identified.set(req, req.session)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
     const signInSession = readSignInSession(req.session)
@@ -134,6 +138,17 @@ export class Sessions {
     }
     next()
   })
+
+  /** For hosts whose own session middleware follows: express-session fails on its object when the response ends. */
+  readonly keepSession: RequestHandler = (req, res, next) => {
+    const { session } = req
+    const end = res.end
+    res.end = (...args: unknown[]) => {
+      if (req.session && typeof req.session.regenerate !== 'function') setSession(req, session)
+      return Reflect.apply(end, res, args) as Response
+    }
+    next()
+  }
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
@@ -237,6 +252,22 @@ export class Sessions {
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
   }
 
+  /** Other session middleware, such as cookie-session, has set `req.session`. `req.session = null` is its way to sign out. */
+  async #restoreSession(req: Request, res: Response): Promise<void> {
+    const current: unknown = req.session
+    const known = this.#identified.get(req)
+    if (known) {
+      setSession(req, known)
+      if (current) return
+      req.user = undefined
+      await this.#discardSession(req)
+    } else {
+      if (!current || !this.#cookieSession) throw missingSession(req)
+      setSession(req, undefined)
+      await promisify(this.#cookieSession)(req, res)
+    }
+  }
+
   /** @returns `undefined` if the session is of another portal, expired or revoked, or its user is deleted or inactive */
   async #userOf(req: Request, signInSession: SignInSession): Promise<User | undefined> {
     const { portal, since, userId } = signInSession
@@ -271,6 +302,24 @@ export class Sessions {
     await this.#revocation.endQuietly(req.sessionID)
     await promisify(req.session.regenerate.bind(req.session))()
   }
+}
+
+// A host's `passport.session()` would fail on our value in the session, or delete it. With our copy of Passport it skips our sessions,
+// and requests that have none yet. It sets no user for them, so this admits nobody.
+const { prototype } = passport.strategies.SessionStrategy
+const { authenticate } = prototype
+prototype.authenticate = function (
+  this: Strategy & passport.StrategyCreatedStatic,
+  req: Request,
+  options?: object,
+) {
+  if (!req.session || readSignInSession(req.session)) this.pass()
+  else authenticate.call(this as never, req, options)
+}
+
+/** cookie-session makes it an accessor, which a plain assignment would not replace. */
+function setSession(req: Request, value: unknown): void {
+  Object.defineProperty(req, 'session', { value, configurable: true, enumerable: true, writable: true })
 }
 
 /** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */
