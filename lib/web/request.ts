@@ -81,7 +81,7 @@ const useParsedBody: RequestHandler = (req, _res, next) => {
     if (text.length > maxFormBytes || text.split('&').length > maxFormFields)
       throw new PortalSsoError('request_invalid', 'the form is too large')
     req.body = parse(text, '&', '=', { maxKeys: maxFormFields })
-  } else if (body === undefined && req.readableEnded && req.is('urlencoded'))
+  } else if (!body && req.readableEnded && req.is('urlencoded') && req.get('content-length') !== '0')
     throw new ConfigurationError(
       'middleware before `sso.router()` has read the form without setting `req.body`: mount `sso.router()` before it',
     )
