@@ -3,7 +3,6 @@ import { providerRouter } from './callback/provider-router.ts'
 import { ClassicLogin } from './classic-login/classic-login.ts'
 import { openDatabase } from './database/migrate.ts'
 import { ErrorHandler } from './events/error-handler.ts'
-import { EventHistory } from './events/event-history.ts'
 import { EventLog } from './events/event-log.ts'
 import { RefusalLog } from './events/refusal-log.ts'
 import { Logout } from './logout/logout.ts'
@@ -21,6 +20,7 @@ import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { Users } from './users/users.ts'
+import { instanceNames } from './web/core.ts'
 import { formParser } from './web/request.ts'
 import { createWebModules } from './web/web-modules.ts'
 
@@ -31,7 +31,8 @@ import { createWebModules } from './web/web-modules.ts'
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  if (settings.redis) await assertRedisClient(settings.redis, settings.logger)
+  const { prefix } = instanceNames(settings)
+  if (settings.redis) await assertRedisClient(settings.redis, settings.logger, prefix)
   const database = await openDatabase(settings)
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
@@ -96,7 +97,6 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
     account,
     classicLogin,
     form,
-    history: new EventHistory(core),
     logout,
     maintenance: createMaintenance(core, {
       ...shared,

@@ -2,7 +2,6 @@ import type { RequestHandler } from 'express'
 import type { Account } from './account/account.ts'
 import type { ClassicLogin } from './classic-login/classic-login.ts'
 import type { ErrorHandler } from './events/error-handler.ts'
-import type { EventHistory } from './events/event-history.ts'
 import type { EventLog } from './events/event-log.ts'
 import type { RefusalLog } from './events/refusal-log.ts'
 import type { Logout } from './logout/logout.ts'
@@ -30,7 +29,6 @@ export interface Modules {
   events: EventLog
   /** Parses forms. */
   form: RequestHandler
-  history: EventHistory
   logout: Logout
   logoutState: StateCookie
   maintenance: Maintenance

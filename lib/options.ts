@@ -113,6 +113,17 @@ export interface SessionOptions extends SessionLimits {
    * the client address, as far as `events.clientAddress` keeps it.
    */
   location?: ((req: Request) => string | undefined) | undefined
+  /**
+   * Name of the session's cookie, and start of the names of all others: letters, digits, `-` and `_`. On https, `__Host-` is added.
+   * Default: from the mount path, `portal-sso` for `/` and `portal-sso.staff` for `/staff`, so that several instances in one app
+   * keep their sessions apart. Set it for two applications on one host name that have the same mount path, such as on two ports.
+   */
+  cookieName?: string | undefined
+  /**
+   * Start of all keys in Redis. Default: from the mount path, `portal-sso:` for `/` and `portal-sso.staff:` for `/staff`. Set it if
+   * another application uses the same Redis with the same mount path.
+   */
+  prefix?: string | undefined
 }
 
 const functionSchema = <T>(what: string) =>
@@ -139,6 +150,8 @@ const unsafePattern =
 const perMinute = z.number().int().positive().max(1_000_000)
 const writeAddress = 'write an address such as `admin@example.com`, or several in an array'
 const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)
+const cookieNameHint =
+  'write 1 to 40 letters, digits, `-` or `_`, starting with neither `sso-` nor `__`: `__Host-` is added on https'
 const idleMinutes = z.number().positive().max(1440)
 const absoluteHours = z.number().positive().max(720)
 const localPath = z
@@ -213,6 +226,14 @@ const schema = z.strictObject({
         .default({}),
       userCacheSeconds: z.number().min(0).max(60).default(5),
       location: functionSchema<NonNullable<SessionOptions['location']>>('(req) => text').optional(),
+      cookieName: z
+        .string(cookieNameHint)
+        .regex(/^(?!__|sso-)[\w-]{1,40}$/, cookieNameHint)
+        .optional(),
+      prefix: z
+        .string()
+        .regex(/^[!-~]{1,100}$/, 'write 1 to 100 ASCII characters without spaces, such as `staff:`')
+        .optional(),
     })
     .prefault({}),
   branding: z

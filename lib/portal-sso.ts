@@ -11,6 +11,7 @@ import { SessionsApi } from './management/sessions-api.ts'
 import type { Modules } from './modules.ts'
 import { limitRefusals } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
+import type { SerializeUser } from './sessions/sessions.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 import { UsersApi } from './users/users.ts'
@@ -41,12 +42,12 @@ export class PortalApi {
 
   /** @internal */
   constructor(modules: Modules, portal = 'default') {
-    const { classicLogin, core, history, management, users } = modules
+    const { classicLogin, core, management, users } = modules
     this.providers = new ProvidersApi(management, portal)
     this.sessions = new SessionsApi(management, portal)
     this.users = new UsersApi(users, portal)
     this.identities = new IdentitiesApi(management, users, portal)
-    this.history = new HistoryApi(history, portal)
+    this.history = new HistoryApi(core, portal)
     this.testSignIns = new TestSignInsApi(core, modules, portal)
     this.breakGlass = new BreakGlassApi(classicLogin.breakGlass, portal)
   }
@@ -59,6 +60,11 @@ export class PortalApi {
 export class PortalSso extends PortalApi {
   /** Emits events after they were stored. */
   readonly events: PortalEvents
+  /**
+   * For `passport.serializeUser(sso.serializeUser)` on the application's own Passport: its `passport.authenticate` and `req.login`
+   * then start a session of the plugin, and `session()` restores the user. Needs neither `deserializeUser` nor `passport.session()`.
+   */
+  readonly serializeUser: SerializeUser
   readonly #modules: Modules
   readonly #hostMiddleware: HostMiddleware
   readonly #close: () => Promise<void>
@@ -68,11 +74,11 @@ export class PortalSso extends PortalApi {
   constructor(modules: Modules, close: () => Promise<void>) {
     super(modules)
     this.events = modules.events.emitter
+    this.serializeUser = modules.sessions.serializeUser
     this.#modules = modules
-    const { core, errorHandler, refusalLog, sessions } = modules
+    const { core, errorHandler, refusalLog } = modules
     this.#hostMiddleware = new HostMiddleware(core, {
       handleError: errorHandler.handle,
-      keepSession: sessions.keepSession,
       report: (req, message, fields) => void refusalLog.write(req, { level: 'warn', message, fields }),
     })
     this.#close = close
@@ -119,7 +125,10 @@ export class PortalSso extends PortalApi {
 
   /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler {
-    return this.#modules.classicLogin.gate(limitRefusals(this.#modules))
+    const { classicLogin, sessions } = this.#modules
+    const gate = classicLogin.gate(limitRefusals(this.#modules))
+    // After it, `req.login` starts a session of this instance.
+    return (req, res, next) => sessions.activate(req, res, () => gate(req, res, next))
   }
 
   /**
@@ -128,10 +137,11 @@ export class PortalSso extends PortalApi {
    * @throws ConfigurationError without `authorize`
    */
   admin(options: AdminOptions): Router {
-    const { core, errorHandler, history, pages, posted, testSignIns, users } = this.#modules
-    const { identities, providers, sessions } = this
-    const context = { ...core, errorHandler, history, pages, posted, testSignIns, users }
-    return adminRouter({ ...context, identities, providers, sessionsApi: sessions }, options)
+    const { core, ...modules } = this.#modules
+    const { history, identities, providers, sessions: sessionsApi } = this
+    const context = { ...core, ...modules, history, identities, providers, sessionsApi }
+    // `authorize` must not see the user of another instance in the app as `req.user`.
+    return Router().use(modules.sessions.activate, adminRouter(context, options))
   }
 
   /** The same API, bound to one portal. */

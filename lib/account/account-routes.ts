@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { readField } from '../registration/email-verification-routes.ts'
 import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
@@ -19,7 +20,6 @@ const maxAgeSeconds = 15 * 60
 
 const page = '/account/security'
 
-/** `/account/security`: the user's sign-in methods and sessions. */
 // Long: one small handler for each route.
 export function accountRoutes(core: Core, modules: ConfirmationModules): Router {
   const { urls } = core
@@ -111,18 +111,11 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
   return router
 }
 
-function readField(req: Request, name: string): string {
-  const value = ((req.body ?? {}) as Record<string, unknown>)[name]
-  return typeof value === 'string' && value.length <= 100 ? value : ''
-}
-
 /** The page lists no more; one button ends all of them. */
 const maxListedSessions = 50
 
-function accountPage(
-  { homePath, portalOf, urls }: Core,
-  { account, pages, sessions, providersTable }: ConfirmationModules,
-): RequestHandler {
+function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationModules): RequestHandler {
+  const { account, pages, sessions, providersTable } = modules
   return asyncHandler(async (req, res) => {
     const portal = portalOf(req)
     const user = req.user as User
@@ -131,7 +124,7 @@ function accountPage(
     const time = timeFormat(lang)
     const notice = notices.find((each) => each === req.query.notice)
     const providers = await providersTable.list(portal)
-    const listed = await sessions.table.list({ portal, userId }, maxListedSessions)
+    const listed = await sessions.list({ portal, userId }, maxListedSessions)
     const linked = await account.listMethods(portal, userId)
 
     await pages.show(req, res, 'account', {
@@ -168,14 +161,8 @@ function accountPage(
   })
 }
 
-interface DisplayedTime {
-  /** ISO 8601, for machines */
-  at: string
-  /** in the reader's language, with the time zone, because the server does not know theirs */
-  text: string
-}
-
-function timeFormat(lang: Locale['lang']): (at: string) => DisplayedTime {
+/** In the reader's language, with the time zone, because the server does not know theirs; and in ISO 8601, for machines. */
+function timeFormat(lang: Locale['lang']) {
   const format = new Intl.DateTimeFormat(lang, {
     day: 'numeric',
     month: 'short',
@@ -185,5 +172,5 @@ function timeFormat(lang: Locale['lang']): (at: string) => DisplayedTime {
     timeZone: 'UTC',
     timeZoneName: 'short',
   })
-  return (at) => ({ at, text: format.format(new Date(at)) })
+  return (at: string) => ({ at, text: format.format(new Date(at)) })
 }

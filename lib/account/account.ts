@@ -40,7 +40,6 @@ export class Account {
       const displayName = provider?.displayName ?? new URL(identity.issuer).host
       return {
         id: identity.id,
-        /** slug, if the provider is known */
         provider: provider?.slug,
         displayName,
         logo: provider && presetOf(provider.preset)?.logo,
@@ -114,10 +113,8 @@ export class Account {
  * The enabled provider that this identity last signed in with, if it still accepts the issuer. Another row does not count: it may
  * know its users by other subjects, even with the same issuer (Entra: one subject per app registration).
  */
-function acceptingProvider(
-  { issuer, providerId }: LinkedIdentity,
-  providers: readonly Provider[],
-): Provider | undefined {
+function acceptingProvider(identity: LinkedIdentity, providers: readonly Provider[]): Provider | undefined {
+  const { issuer, providerId } = identity
   return providers.find(
     (provider) => provider.enabled && provider.id === providerId && isIssuerOf(provider, issuer),
   )

@@ -1,33 +1,21 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
-import type { EventLog } from '../events/event-log.ts'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'
-import type { FormError } from '../registration/email-verification-pages.ts'
-import type { Registrations } from '../registration/registrations.ts'
-import type { Sessions } from '../sessions/sessions.ts'
+import { codeError, describeFormError, type FormError } from '../registration/email-verification-pages.ts'
+import type { RegistrationRouteModules } from '../registration/registrations.ts'
 import { sessionDigest } from '../sessions/sessions-table.ts'
-import type { SignIn } from '../sign-in/sign-in.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
 import type { Account } from './account.ts'
 
-export interface ConfirmationModules {
+export interface ConfirmationModules extends RegistrationRouteModules {
   readonly account: Account
-  readonly events: EventLog
-  /** admits signed-in users */
   readonly guard: RequestHandler
-  readonly pages: Pages
-  /** parses posts, after refusing those from other sites */
-  readonly posted: RequestHandler[]
   readonly providersTable: ProvidersTable
-  readonly registration: Registrations
-  readonly sessions: Sessions
-  readonly signIn: SignIn
 }
 
 export const confirmationPage = '/account/security/confirm'
@@ -57,7 +45,6 @@ export function confirmationRoutes(
   }
 
   interface Shown {
-    /** id of the code that was sent */
     sent?: string
     typed?: string
     error?: FormError
@@ -88,7 +75,6 @@ export function confirmationRoutes(
         linked.some((method) => method.available && method.provider === slug),
     )
     const { t } = pages.locale(req)
-    const sentence = error && t(`proof.errors.${error.sentence}`, { count: error.left ?? 0 })
     res.status(error?.status ?? 200)
     await pages.show(req, res, 'confirm', {
       provider: { displayName: provider.displayName },
@@ -96,7 +82,7 @@ export function confirmationRoutes(
       sent,
       typed: typed.slice(0, 100),
       minutes: codeMinutes,
-      error: { sentence, entry: error?.status === 422 ? sentence : undefined },
+      error: describeFormError(error, t),
       base: urls.path(confirmationPage),
       cancelHref: accountHref,
       others: others.map(({ slug, displayName }) => {
@@ -157,10 +143,7 @@ export function confirmationRoutes(
       return res.redirect(303, confirmedHref)
     }
     await record(req, current, verdict.result)
-    const left = verdict.result === 'wrong' ? verdict.left : 0
-    const error: FormError =
-      left > 0 ? { sentence: 'codeWrong', left, status: 422 } : { sentence: 'codeOver', status: 422 }
-    await show(req, res, current, { ...shown, error })
+    await show(req, res, current, { ...shown, error: codeError(verdict) })
   }
 
   const router = Router()

@@ -1,6 +1,6 @@
 import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from '../events/error-handler.ts'
-import type { EventHistory } from '../events/event-history.ts'
+import type { HistoryApi } from '../events/event-history.ts'
 import type { IdentitiesApi } from '../management/identities-api.ts'
 import type { ProvidersApi } from '../management/providers-api.ts'
 import type { SessionsApi } from '../management/sessions-api.ts'
@@ -13,10 +13,9 @@ import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { viewHelpers } from './format.ts'
 
-/** The modules behind the admin pages. */
 export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
   errorHandler: ErrorHandler
-  history: EventHistory
+  history: HistoryApi
   identities: IdentitiesApi
   pages: Pages
   /** middleware of every POST: refuses cross-site requests, then reads the body */
@@ -27,7 +26,6 @@ export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls
   users: UserDirectory
 }
 
-/** A request to an admin page, and the modules that answer it. */
 export interface AdminRequest extends AdminContext {
   req: Request
   res: Response
@@ -56,7 +54,6 @@ export function pageUnknown(): PortalSsoError {
   return new PortalSsoError('not_found', 'there is no such page')
 }
 
-/** Handles a route below `/:slug` with that provider of the request's portal. */
 export function withProvider(
   handle: (page: AdminRequest, provider: Provider) => Promise<void>,
 ): AdminHandler {
@@ -105,7 +102,6 @@ export function redirectTo(
   res.redirect(303, `${req.baseUrl}${path}?${new URLSearchParams(query)}`)
 }
 
-/** Shows `views/admin/<view>.ejs`. */
 export async function showPage(
   { homePath, pages, req, res }: AdminRequest,
   view: string,

@@ -1,6 +1,6 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
-import { type ReadFields, readFields } from './form.ts'
+import { readFields } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
   'signed-in': 'Signed in',
@@ -60,27 +60,20 @@ const fields = Object.entries(filters).map(([name, [pattern, wrong]]) => ({
   },
 }))
 
-interface ParsedFilter extends Pick<ReadFields, 'values' | 'errors'> {
-  filter: EventFilter
-}
-
 /** @param query `from` and `to` are days in UTC, both inclusive */
-export function parseFilter(query: unknown): ParsedFilter {
+export function parseFilter(query: unknown) {
   const { values, errors, read } = readFields(query, fields)
   const { kind, provider, user, reference, from, to, before } = read as Record<string, string | undefined>
-  return {
-    values,
-    errors,
-    filter: {
-      kind: kind as EventKind | undefined,
-      provider,
-      userId: user,
-      reference: reference?.toUpperCase(),
-      from: startOfDay(from),
-      to: startOfDay(to, 1),
-      before,
-    },
+  const filter: EventFilter = {
+    kind: kind as EventKind | undefined,
+    provider,
+    userId: user,
+    reference: reference?.toUpperCase(),
+    from: startOfDay(from),
+    to: startOfDay(to, 1),
+    before,
   }
+  return { values, errors, filter }
 }
 
 /** @returns the first instant in UTC of the day that is `daysLater` after `date` */

@@ -34,12 +34,12 @@ async function showEvents(page: AdminRequest): Promise<void> {
 }
 
 /** Shows the first page if `before` is not one of our page marks. */
-async function listEvents({ history, options: { portal } }: AdminRequest, filter: EventFilter) {
+async function listEvents({ history, options }: AdminRequest, filter: EventFilter) {
   try {
-    return await history.list(filter, portal)
+    return await history.list(filter, options)
   } catch (error) {
     if (!(error instanceof ConfigurationError) || filter.before === undefined) throw error
-    return await history.list({ ...filter, before: undefined }, portal)
+    return await history.list({ ...filter, before: undefined }, options)
   }
 }
 
@@ -53,7 +53,7 @@ function detailRows({ detail }: StoredEvent): { name: string; value: string }[] 
 async function sendCsv({ history, options, req, res }: AdminRequest): Promise<void> {
   const { errors, filter } = parseFilter(req.query)
   if (Object.keys(errors).length > 0) throw pageUnknown()
-  const chunks = csvChunks(history.pages(filter, options.portal))
+  const chunks = csvChunks(history.pages(filter, options))
   // Read the first chunk before the headers are sent, so that a failure can still show an error page.
   const first = await chunks.next()
   res.status(200).type('text/csv')

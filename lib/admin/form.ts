@@ -12,23 +12,19 @@ import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { type AdminRequest, showPage, textOf } from './admin-request.ts'
 
-/** The value of a field, or what to enter instead. */
 type Reading = { value: unknown } | { wrong: string }
 
-/** One control of a form. */
 export interface FormField extends Pick<Setting, 'label' | 'hint' | 'warning' | 'example'> {
   name: string
   control: NonNullable<Setting['control']>
   required?: boolean | undefined
   /** Shown if a required field is empty. */
   missing?: string
-  /** Takes the whole width. */
   wide?: boolean | undefined
   options?: readonly { value: string; label: string }[] | undefined
   read(text: string): Reading
 }
 
-/** A control of the table of settings. */
 export type SettingField = FormField & { name: SettingName; section: Setting['section'] }
 
 /** Entered values by field name, shown again after a mistake. */
@@ -107,11 +103,8 @@ export function sectionsOf(fields: readonly SettingField[]) {
 export interface ReadFields {
   /** Everything entered except secrets: they never return to a browser. */
   values: FormValues
-  /** The fields that were filled in, read. */
   read: Record<string, unknown>
-  /** Names of those that were left empty. */
   empty: string[]
-  /** Field name → what to enter instead. */
   errors: Record<string, string>
 }
 
@@ -177,7 +170,6 @@ function toText(value: unknown, control: FormField['control']): string {
   return String(value)
 }
 
-/** A form as it was filled in, and what is wrong with it. */
 export interface FilledForm {
   values: FormValues
   errors?: ReadFields['errors']
@@ -209,7 +201,6 @@ export function withProblems(
   return { values, errors, others }
 }
 
-/** Shows a form, with status 422 if anything is wrong with it. */
 export async function showForm(
   page: AdminRequest,
   view: string,

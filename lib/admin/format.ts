@@ -12,12 +12,10 @@ const dateTimeFormat = new Intl.DateTimeFormat('en-GB', {
   timeZone: 'UTC',
 })
 
-/** @param at ISO 8601 */
 export function day(at: string): string {
   return dayFormat.format(new Date(at))
 }
 
-/** @param at ISO 8601 */
 function dateTime(at: string): string {
   return `${dateTimeFormat.format(new Date(at))} UTC`
 }
@@ -50,19 +48,10 @@ function checkName(name: string): string {
   return checkNames[name] ?? name.charAt(0).toUpperCase() + name.slice(1)
 }
 
-/** Functions that every admin view can call. */
 export const viewHelpers = { day, moment: dateTime, count, sentence, checkName }
 
 /** The mark before a provider's name, the same as on the login page. */
-export interface ProviderBadge {
-  /** file in `views/assets`; default: the monogram */
-  logo: string | undefined
-  monogram: string
-  /** index of one of twelve colours */
-  hue: number
-}
-
-export function providerBadge(provider: Provider): ProviderBadge {
+export function providerBadge(provider: Provider) {
   const logo = presetOf(provider.preset)?.logo
   return {
     logo: logo && `logos/${logo}.svg`,

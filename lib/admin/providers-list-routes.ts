@@ -13,7 +13,7 @@ async function showProviders(page: AdminRequest): Promise<void> {
   const { history, options, providers } = page
   const [all, activities, removed] = await Promise.all([
     providers.list(options),
-    history.activity(options.portal),
+    history.activity(options),
     providers.listRemoved(options),
   ])
   const now = new Date()

@@ -1,4 +1,5 @@
 import type { SessionFilter } from '../management/sessions-api.ts'
+import { listLimit } from '../sessions/sessions-table.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { normaliseEmail } from '../users/email-address.ts'
@@ -53,7 +54,10 @@ async function showSessions(page: AdminRequest): Promise<void> {
     describeFilter(page, filter),
   ])
   const identities = await identitiesOf(page, filter.userId)
-  await showPage(page, 'sessions-of', { ...described, ...identities, sessions: sessions.slice(0, maxRows) })
+  // Up to that many rows, the list is complete, and does not count sessions that Redis has evicted.
+  const all = described.all > listLimit ? described.all : sessions.length
+  const shown = sessions.slice(0, maxRows)
+  await showPage(page, 'sessions-of', { ...described, ...identities, all, sessions: shown })
 }
 
 async function findSessions(page: AdminRequest): Promise<void> {
@@ -66,10 +70,8 @@ async function findSessions(page: AdminRequest): Promise<void> {
 }
 
 /** @param text an e-mail address or an id, also of a user who is no longer in the directory but has a session */
-async function findUserId(
-  { options, sessionsApi, users }: AdminRequest,
-  text: string,
-): Promise<string | undefined> {
+async function findUserId(page: AdminRequest, text: string): Promise<string | undefined> {
+  const { options, sessionsApi, users } = page
   const email = normaliseEmail(text)
   const userByEmail = email === undefined ? undefined : await users.findByEmail(email, options.portal)
   if (userByEmail) return userByEmail.id
@@ -98,7 +100,6 @@ async function endSessions(page: AdminRequest): Promise<void> {
 
 const identityActions = { accept: 'accepted', keepSeparate: 'separate', allow: 'allowed' } as const
 
-/** An administrator decides about a blocked identity of the user on the page. */
 async function decideIdentity(page: AdminRequest): Promise<void> {
   const { identities, options, req } = page
   const filter = readPostedFilter(page)
@@ -108,11 +109,8 @@ async function decideIdentity(page: AdminRequest): Promise<void> {
   redirectToSessions(page, filter, identityActions[action])
 }
 
-/** The linked and blocked identities of a user, with the names of their providers. */
-async function identitiesOf(
-  { identities, options, providers }: AdminRequest,
-  userId: string | undefined,
-): Promise<object> {
+async function identitiesOf(page: AdminRequest, userId: string | undefined): Promise<object> {
+  const { identities, options, providers } = page
   if (userId === undefined) return { linked: [], blocked: [] }
   const all = await providers.list(options)
   const named = <T extends { providerId: string; issuer: string }>(identity: T) => ({
@@ -125,11 +123,8 @@ async function identitiesOf(
   }
 }
 
-/** The locals of both pages about a filter. */
-async function describeFilter(
-  { options, providers, sessionsApi, users }: AdminRequest,
-  filter: SessionFilter,
-) {
+async function describeFilter(page: AdminRequest, filter: SessionFilter) {
+  const { options, providers, sessionsApi, users } = page
   const { userId, provider: slug } = filter
   // Count before asking the directory: counting refuses text that is no id.
   const all = await sessionsApi.count(filter, options)

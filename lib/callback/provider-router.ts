@@ -249,6 +249,9 @@ async function dispatch(
       return await signIn.completion.applyDecision(req, res, { provider, validated, attempt })
     case 'link-account':
       return await account.addSignInMethod(req, res, { provider, validated, userId: purpose.userId })
+    default:
+      // During a deployment, a newer version may have started it.
+      throw new PortalSsoError('attempt_expired', 'this version does not know the purpose of the attempt')
   }
 }
 

@@ -3,7 +3,7 @@ import type { EventLog } from '../events/event-log.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
 import type { Core } from '../web/core.ts'
-import { cookieName, SealedCookies } from '../web/sealed-cookie.ts'
+import { SealedCookies } from '../web/sealed-cookie.ts'
 
 /** The classic login stays open to a browser this long. */
 export const openMinutes = 30
@@ -24,7 +24,7 @@ export class BreakGlass {
     this.#events = events
     this.#oneTimeLinks = oneTimeLinks
     this.#cookies = new SealedCookies(core, 'break-glass', { ttlSeconds: openMinutes * 60 })
-    this.#cookieName = cookieName('sso-break-glass', core.secure)
+    this.#cookieName = core.cookieName('break-glass')
   }
 
   /** Creates a single-use URL that expires after 15 minutes. Its user still needs a password of the classic login. */

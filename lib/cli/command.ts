@@ -8,7 +8,6 @@ import { PortalUrls } from '../web/urls.ts'
 import { readValidEnvironment, withSso } from './environment.ts'
 import { printResult, type Result } from './output.ts'
 
-/** The flags of every command that works on one portal. */
 export interface CommonFlags {
   portal: string
   json?: boolean
@@ -34,7 +33,6 @@ interface PortalCommand {
   /** shown in its help after the examples */
   notes?: string
   argument?: Argument
-  /** descriptions by flag */
   options?: Record<string, string>
   requiredOptions?: Record<string, string>
   /** those with choices, and those of the settings table */

@@ -29,7 +29,6 @@ function splitList(text = '', separator = /[\s,]+/): string[] {
   return text.split(separator).filter((word) => word !== '')
 }
 
-/** @throws ConfigurationError for a wrong environment variable */
 export function readValidEnvironment(): Environment {
   const environment = readEnvironment()
   const { secrets, baseUrl, allowedAddresses } = environment
@@ -99,8 +98,7 @@ function secretReferencesIn(environment: Environment): SecretReferenceOptions {
   try {
     return { env: env ? new RegExp(env) : undefined, directories }
   } catch (cause) {
-    throw new ConfigurationError('SECRET_REFERENCES_ENV: write a regular expression such as `SSO_\\w+`', {
-      cause,
-    })
+    const message = 'SECRET_REFERENCES_ENV: write a regular expression such as `SSO_\\w+`'
+    throw new ConfigurationError(message, { cause })
   }
 }

@@ -9,7 +9,6 @@ interface Prompt {
   question: string
   /** the flag that replaces the question in scripts */
   flag: string
-  /** where to find the value */
   hint?: string | undefined
   example?: string | undefined
   /** do not echo the input; default false */
@@ -25,7 +24,6 @@ interface Prompt {
 /** `wrong`: what to enter instead. The question is then repeated. */
 export type ReadResult = { answer: string } | { wrong: string }
 
-/** True if someone can answer questions. */
 export function atTerminal(): boolean {
   return process.stdin.isTTY === true
 }
@@ -47,7 +45,6 @@ export async function ask(prompt: Prompt): Promise<string> {
 
 type ConfirmOptions = Pick<Prompt, 'flag' | 'stoppedMessage'> & { defaultAnswer?: 'yes' | 'no' }
 
-/** Asks a yes-or-no question. @throws ConfigurationError as `ask` */
 export async function confirm(question: string, options: ConfirmOptions): Promise<boolean> {
   const { defaultAnswer = 'no' } = options
   const read = (input: string): ReadResult =>

@@ -27,7 +27,6 @@ interface Attack {
 }
 
 interface Victim {
-  /** of the address */
   domain: string
   /** the attacker's, at Entra; default: any that the settings admit */
   attackerTenant?: string | undefined
@@ -153,11 +152,8 @@ function simulateAttack(name: string, attack: Attack, provider: Provider): Check
 }
 
 /** @returns what stops the attacker; `undefined` if they are signed in as the victim */
-function findObstacle(
-  attack: Attack,
-  provider: Provider,
-  { domain, attackerTenant }: Victim,
-): string | undefined {
+function findObstacle(attack: Attack, provider: Provider, target: Victim): string | undefined {
+  const { domain, attackerTenant } = target
   const victim = `victim@${domain}`
   const now = Math.floor(Date.now() / 1000)
   try {

@@ -2,7 +2,6 @@ import type { Check } from '../providers/provider.ts'
 import { ConfigurationError, describeError, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
-/** The result of a command: text for a person or, with `--json`, a value for a script. */
 export interface Result {
   json: unknown
   /** default: the JSON */
@@ -22,7 +21,6 @@ const terminalControls = /(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 /** The result of a check, also of one without a name. */
 export type Finding = Pick<Check, 'result' | 'message'> & { hint?: string | undefined }
 
-/** One line, and a second one with the advice for a problem. */
 export function checkText({ result, message, hint }: Finding): string {
   const hintLine = result !== 'ok' && hint ? `\n    → ${sanitizeText(hint)}` : ''
   return `  ${checkMarks[result]} ${sanitizeText(message)}${hintLine}`

@@ -28,7 +28,6 @@ Environment:
   SECRET_REFERENCES_ENV          names of variables that env:NAME may refer to, a regular expression
   SECRET_REFERENCES_DIRECTORIES  folders of files that file:/path may refer to, separated by spaces`
 
-/** @param json print errors as JSON */
 export function buildProgram(json = false): Command {
   const program = new Command('portal-sso')
     // Otherwise `doctor` would consume the `--json` of `doctor noauth`.

@@ -52,7 +52,6 @@ export const userCommands: PortalCommands = {
   },
 }
 
-/** @param user ID or e-mail address */
 async function setActive({ users, flags }: CommandContext, user: string, active: boolean): Promise<User> {
   const { portal } = flags
   const email = normaliseEmail(user)

@@ -17,19 +17,50 @@ const silentLogger: Knex.Logger = { warn: () => {}, error: () => {} }
 const connectTimeoutMs = 3 * SECOND
 const queryTimeoutMs = 10 * SECOND
 
-/** @param source a Knex instance of the host, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`) */
+/**
+ * @param source a Knex instance of the host, a Knex configuration, or a URL (`postgres://…`, `sqlite:file`)
+ * @throws ConfigurationError for an unsupported database, and without its driver
+ */
 export function connectDatabase(source: Knex | Knex.Config | string): Database {
-  const config = typeof source === 'string' ? configFromUrl(source) : source
-  const knex = typeof config === 'function' ? config : knexModule({ log: silentLogger, ...config })
-  const { dialect } = knex.client as { dialect: string }
-  if (!['postgresql', 'mysql', 'sqlite3'].includes(dialect))
-    throw new ConfigurationError(
-      `database: ${dialect} is not supported; use PostgreSQL, MariaDB, MySQL or SQLite`,
-    )
+  const given = typeof source === 'function' ? source : createKnex(source)
+  const { dialect } = given.client as { dialect: string }
+  if (!['postgresql', 'mysql', 'sqlite3'].includes(dialect)) throw new ConfigurationError(clientAdvice)
   const close = async () => {
-    if (knex !== source) await knex.destroy()
+    if (given !== source) await given.destroy()
   }
-  return { knex, close }
+  return { knex: withoutMappers(given), close }
+}
+
+const clientAdvice = 'database: set `client` to `pg`, `mysql2` or `better-sqlite3`'
+
+function createKnex(source: Knex.Config | string): Knex {
+  const config = typeof source === 'string' ? configFromUrl(source) : source
+  try {
+    return knexModule({ log: silentLogger, ...config })
+  } catch (cause) {
+    // knex's message has several lines: a command, and the reason of Node.
+    const message = describeError(cause)
+    const [, driver = '', reason] = /npm install (\S+).*\n(.*)/.exec(message) ?? []
+    if (['pg', 'mysql2', 'libsql', 'better-sqlite3', 'sqlite3'].includes(driver))
+      throw new ConfigurationError(
+        `database: install its driver with \`npm install ${driver}\` (${reason})`,
+        { cause },
+      )
+    const isClientWrong = driver !== '' || message.includes("'client'")
+    throw new ConfigurationError(isClientWrong ? clientAdvice : `database: ${message}`, { cause })
+  }
+}
+
+/**
+ * The host may map names, such as `user_id` to `userId`. The clone has its own configuration, and shares the pool and the listeners of
+ * the host's instance. knex's migrator does the same for its own tables.
+ */
+function withoutMappers(knex: Knex): Knex {
+  const { config } = knex.client as { config: Knex.Config }
+  if (!('wrapIdentifier' in config || 'postProcessResponse' in config)) return knex
+  const clone = knex.withUserParams({})
+  Object.assign(clone.client.config, { wrapIdentifier: undefined, postProcessResponse: undefined })
+  return clone
 }
 
 /**
@@ -99,40 +130,55 @@ export function isSqlite({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'sqlite3'
 }
 
-/** Advice for the operator, by the code or the name of the driver's error. */
+const noResponse = 'it does not respond: check its address, and whether the server is running'
+const wrongPassword = 'it rejects the user name or the password'
+const lacksPermission =
+  'its user lacks the permission: run `portal-sso migrate` as a user who may change tables'
+const readOnly = 'it is read-only: run `portal-sso migrate` on a writable server'
+
+/** Advice for the operator, by the code or the name of the driver's error. Without a text, the error has enough. */
 const explanations: Readonly<Record<string, string>> = {
-  MODULE_NOT_FOUND:
-    'its driver is missing: install it with `npm install pg` for PostgreSQL, and `npm install mysql2` for MariaDB and MySQL',
-  KnexTimeoutError: 'it does not respond: check whether the server is running',
-  CANTOPEN: 'its file cannot be opened: check the path and the permissions of its folder',
+  KnexTimeoutError: noResponse,
+  ETIMEDOUT: noResponse,
+  EHOSTUNREACH: noResponse,
+  ECONNRESET: noResponse,
   ECONNREFUSED: 'nothing listens at its address: check the address, and whether the server is running',
   ENOTFOUND: 'its host name is unknown: check the address',
-  '28P01': 'it rejects the user name or the password',
-  '28000': 'it rejects the user name or the password',
+  EAI_AGAIN: 'its host name is unknown: check the address',
+  CANTOPEN: 'its file cannot be opened: check the path and the permissions of its folder',
+  SQLITE_NOTADB: 'its file contains something else: check the path',
+  '28P01': wrongPassword,
+  ER_ACCESS_DENIED_ERROR: wrongPassword,
+  '28000': '',
+  '57P03': '',
   '3D000': 'it does not exist: create it first',
   ER_BAD_DB_ERROR: 'it does not exist: create it first',
-  ER_ACCESS_DENIED_ERROR: 'it rejects the user name or the password',
-  ER_TABLEACCESS_DENIED_ERROR:
-    'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
-  '42501': 'its user lacks the permission: run `portal-sso migrate` as a user who may change tables',
-  '25006': 'it is read-only: run `portal-sso migrate` on a writable server',
-  SQLITE_READONLY: 'it is read-only: run `portal-sso migrate` on a writable server',
+  // For a user with rights to some databases only, MariaDB does not tell these cases apart.
+  ER_DBACCESS_DENIED_ERROR: 'it does not exist, or its user may not use it',
+  ER_TABLEACCESS_DENIED_ERROR: lacksPermission,
+  '42501': lacksPermission,
+  '25006': readOnly,
+  SQLITE_READONLY: readOnly,
+}
+
+function explanationKey(error: unknown): string {
+  const { code, message, name } = (error ?? {}) as { code?: unknown; message?: unknown; name?: unknown }
+  if (String(message).includes('Unable to open connection')) return 'CANTOPEN'
+  return message === 'timeout expired' ? 'ETIMEDOUT' : String(code ?? name)
 }
 
 /** True for errors of the connection, or of the database itself. */
 export function isDatabaseError(error: unknown): boolean {
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
-  return name === 'KnexTimeoutError' || Object.hasOwn(explanations, String(code))
+  return Object.hasOwn(explanations, explanationKey(error))
 }
 
 /** @returns an error whose message names the database, without its password, and what to do */
 export function explainDatabaseError(error: unknown, knex: Knex): Error {
   if (error instanceof ConfigurationError) return error
-  const { code, name } = (error ?? {}) as { code?: unknown; name?: unknown }
   const message = describeError(error).replace(/^(?:create|alter) [\s\S]* - /, '')
-  const key = message.includes('Unable to open connection') ? 'CANTOPEN' : String(code ?? name)
-  const reason = explanations[key] ?? message
-  return new ConfigurationError(`database ${databaseName(knex)}: ${reason}`, { cause: error })
+  const reason = explanations[explanationKey(error)] || message
+  const database = `database ${databaseName(knex)}`.trim()
+  return new ConfigurationError(`${database}: ${reason}`, { cause: error })
 }
 
 /** @returns the address of the database, without the password */

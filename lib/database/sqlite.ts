@@ -1,6 +1,5 @@
 import { createRequire } from 'node:module'
 import knexModule, { type Knex } from 'knex'
-import { ConfigurationError } from '../shared/errors.ts'
 
 // Loaded on use: portals with another database do not install it.
 const requireHere = createRequire(import.meta.url)
@@ -10,6 +9,11 @@ const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefa
   .constructor as typeof Knex.Client
 
 class LibsqlClient extends BetterSqlite3Client {
+  /** For knex's error without the driver. */
+  get _packageName(): string {
+    return 'libsql'
+  }
+
   _driver(): unknown {
     return requireHere('libsql')
   }
@@ -19,18 +23,8 @@ interface Connection {
   pragma(statement: string): unknown
 }
 
-/**
- * @param filename path of the database file; it is created if it does not exist
- * @throws ConfigurationError without the driver
- */
+/** @param filename path of the database file; it is created if it does not exist */
 export function sqliteConfig(filename: string): Knex.Config {
-  try {
-    requireHere.resolve('libsql')
-  } catch (cause) {
-    throw new ConfigurationError('database: install the driver for SQLite with `npm install libsql`', {
-      cause,
-    })
-  }
   return {
     client: LibsqlClient,
     connection: { filename },

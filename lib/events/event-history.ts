@@ -87,33 +87,30 @@ const maxSearchedEvents = 1000
 /** Limit of one export: a spreadsheet holds a million rows, but no one reads that many. */
 export const maxExportedEvents = 100_000
 
-/** Reads the stored events. An index serves every query: there may be millions of rows. */
-export class EventHistory {
+/** The stored events of a portal. */
+// An index serves every query: there may be millions of rows.
+export class HistoryApi {
   readonly #knex: Knex
+  readonly #portal: string
 
   /** @internal */
-  constructor({ knex }: Pick<Core, 'knex'>) {
+  constructor({ knex }: Pick<Core, 'knex'>, portal = 'default') {
     this.#knex = knex
+    this.#portal = portal
   }
 
   /**
-   * Lists the newest events first, in a stable order: each event is on one page only.
+   * The newest events first, in a stable order: each event is on one page only. `next` is the `before` of the next page.
    *
-   * @param portal default `default`
-   * @returns `next` for the option `before` of the next page; `undefined` on the last one
    * @throws ConfigurationError for an invalid date or `before`
    */
   async list(
     filter: EventFilter = {},
-    portal = 'default',
+    { portal = this.#portal }: ActOptions = {},
   ): Promise<{ events: StoredEvent[]; next: string | undefined }> {
     const pageSize = Math.min(Math.max(Math.trunc(filter.most ?? defaultPageSize) || 1, 1), maxPageSize)
-    const optional = {
-      kind: filter.kind,
-      provider: filter.provider,
-      user_id: filter.userId,
-      reference: filter.reference,
-    }
+    const { kind, provider, userId: user_id, reference } = filter
+    const optional = { kind, provider, user_id, reference }
     const where = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
     // The values come from a query string. PostgreSQL refuses a text with a NUL, and no row has one.
     if (Object.values(where).some((value) => String(value).includes('\0')))
@@ -135,29 +132,25 @@ export class EventHistory {
     return { events, next: rows.length > pageSize ? cursorOf(events.at(-1)) : undefined }
   }
 
-  /**
-   * Reads page after page, as fast as the caller consumes them, so that few events are in memory.
-   *
-   * @param maxEvents default 100,000
-   * @throws ConfigurationError as `list`
-   */
+  /** Page after page, as fast as you read them. `maxEvents`: at most, and by default, 100,000. */
   async *pages(
-    filter: EventFilter,
-    portal: string,
-    maxEvents = maxExportedEvents,
+    filter: EventFilter = {},
+    options: ActOptions & { maxEvents?: number | undefined } = {},
   ): AsyncGenerator<StoredEvent[]> {
     let before: string | undefined
-    let left = maxEvents
+    let left = options.maxEvents ?? maxExportedEvents
     do {
-      const page = { ...filter, before, most: Math.min(left, maxPageSize) }
-      const { events, next } = await this.list(page, portal)
+      const { events, next } = await this.list(
+        { ...filter, before, most: Math.min(left, maxPageSize) },
+        options,
+      )
       yield events
       left -= events.length
       before = next
     } while (before !== undefined && left > 0)
   }
 
-  /** The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one. */
+  /** The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one. @internal */
   async refusedLogoutTokens(portal: string, slug: string): Promise<RefusedLogoutTokens[]> {
     const connectedAt = this.#knex('sso_providers')
       .select('created_at')
@@ -172,7 +165,7 @@ export class EventHistory {
       .limit(maxSearchedEvents)
     const byReason = new Map<string, RefusedLogoutTokens>()
     for (const { at, detail } of rows) {
-      const { code, reason } = JSON.parse(detail) as FailureDetail
+      const { code, reason } = JSON.parse(detail) as { code?: unknown; reason?: unknown }
       if (code !== 'logout_token_invalid') continue
       const found = byReason.get(String(reason)) ?? { reason: String(reason), count: 0, lastAt: at }
       byReason.set(found.reason, { ...found, count: found.count + 1 })
@@ -180,8 +173,9 @@ export class EventHistory {
     return [...byReason.values()]
   }
 
-  /** Activity of each connected provider by slug. Events of an earlier provider with that slug do not count. */
-  async activity(portal = 'default'): Promise<Map<string, Activity>> {
+  /** Sign-ins of the last 30 days and the latest problems of each connected provider, by slug. */
+  async activity({ portal = this.#portal }: ActOptions = {}): Promise<Map<string, Activity>> {
+    // Events of an earlier provider with that slug do not count.
     const since = new Date(Date.now() - activityDays * DAY).toISOString()
     // One index look-up per provider, instead of grouping all events.
     const rows: ActivityRow[] = await this.#knex
@@ -214,11 +208,6 @@ export class EventHistory {
       ]),
     )
   }
-}
-
-interface FailureDetail {
-  code?: unknown
-  reason?: unknown
 }
 
 interface ActivityRow {
@@ -283,41 +272,4 @@ function isoDate(name: string, text: string): string {
   if (Number.isNaN(at.getTime()))
     throw new ConfigurationError(`${name}: write a date such as \`2027-01-31T12:00:00Z\``)
   return at.toISOString()
-}
-
-/** The stored events of a portal. */
-export class HistoryApi {
-  readonly #history: EventHistory
-  readonly #portal: string
-
-  /** @internal */
-  constructor(history: EventHistory, portal = 'default') {
-    this.#history = history
-    this.#portal = portal
-  }
-
-  /**
-   * The newest events first. `next` is the `before` of the next page.
-   *
-   * @throws ConfigurationError for an invalid date or `before`
-   */
-  async list(
-    filter: EventFilter = {},
-    options: ActOptions = {},
-  ): Promise<{ events: StoredEvent[]; next: string | undefined }> {
-    return await this.#history.list(filter, options.portal ?? this.#portal)
-  }
-
-  /** Page after page, as fast as you read them. `maxEvents`: at most, and by default, 100,000. */
-  pages(
-    filter: EventFilter = {},
-    options: ActOptions & { maxEvents?: number | undefined } = {},
-  ): AsyncGenerator<StoredEvent[]> {
-    return this.#history.pages(filter, options.portal ?? this.#portal, options.maxEvents)
-  }
-
-  /** Sign-ins of the last 30 days and the latest problems of each connected provider, by slug. */
-  async activity(options: ActOptions = {}): Promise<Map<string, Activity>> {
-    return await this.#history.activity(options.portal ?? this.#portal)
-  }
 }

@@ -7,6 +7,7 @@ import { sanitizeText } from '../shared/sanitize-text.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { clientNetwork } from '../web/request.ts'
+import type { StoredEvent } from './event-history.ts'
 import type { EventKind, EventOf, PortalEvent } from './event-types.ts'
 
 /** How much of each event is stored, and for how long. */
@@ -97,16 +98,7 @@ export class EventLog {
 }
 
 /** The fields of all kinds together: the columns of a row. */
-interface Columns {
-  portal: string
-  kind: EventKind
-  clientAddress?: string | undefined
-  userId?: string | undefined
-  provider?: string | undefined
-  reference?: string | undefined
-  actor?: string | undefined
-  detail?: object | undefined
-}
+type Columns = Pick<StoredEvent, 'portal' | 'kind'> & Partial<Omit<StoredEvent, 'id' | 'at'>>
 
 function sanitizeTexts<T extends object>(fields: T, maxLength: number): T {
   const sanitized: Record<string, unknown> = {}

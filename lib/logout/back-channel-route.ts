@@ -10,7 +10,7 @@ import { asyncHandler } from '../web/handler.ts'
 import { toProblem } from '../web/pages.ts'
 import type { Logout } from './logout.ts'
 
-interface BackChannelModules {
+export interface BackChannelModules {
   readonly connectedProviders: ConnectedProviders
   /** parses a form of limited size */
   readonly form: RequestHandler

@@ -1,16 +1,14 @@
 import { type Request, type Response, Router } from 'express'
-import type { RefusalLog } from '../events/refusal-log.ts'
 import { storedSid } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
 import { CheckError, describeError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/time.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Logout } from './logout.ts'
+import type { BackChannelModules } from './back-channel-route.ts'
 
 /** The request is invalid. The message explains why and quotes nothing of it. */
 class FrontChannelError extends CheckError {}
@@ -22,21 +20,9 @@ const discoveryTimeoutMs = 2000
  * `GET /logout/:provider/frontchannel?iss=…&sid=…` (OpenID Connect Front-Channel Logout 1.0), in a frame on the provider's page.
  * Nothing is signed and no cookie counts: an attacker who learns a `sid` can end that one session and gains nothing else.
  */
-export function frontChannelRoute(
-  core: Core,
-  {
-    connectedProviders,
-    logout,
-    providersTable,
-    refusalLog,
-  }: {
-    connectedProviders: ConnectedProviders
-    logout: Logout
-    providersTable: ProvidersTable
-    refusalLog: RefusalLog
-  },
-): Router {
+export function frontChannelRoute(core: Core, modules: Omit<BackChannelModules, 'form'>): Router {
   const { logger, portalOf } = core
+  const { connectedProviders, logout, providersTable, refusalLog } = modules
 
   const receive = asyncHandler(async (req, res) => {
     ignoreSession(req)

@@ -13,7 +13,7 @@ interface Warning {
   /** the threshold that was reached */
   days: number
 }
-type WarnedRow = ProviderRow & { expiry_warned: string | null }
+type WarnedRow = ProviderRow & { id: string; expiry_warned: string | null }
 
 const rowsPerQuery = 500
 /** leaves the rest for the next run, so that a mail server that hangs does not block the other tasks */
@@ -47,7 +47,7 @@ export async function warnExpiringSecrets(core: Core, modules: WarningModules): 
 async function findExpiring({ knex }: Core, afterId: string): Promise<WarnedRow[]> {
   const latest = new Date(Date.now() + Math.max(...thresholdDays) * DAY).toISOString()
   return await knex('sso_providers')
-    .select(...providerColumns(), 'expiry_warned')
+    .select(providerColumns(), 'expiry_warned')
     .whereNull('removed_at')
     .where('client_secret_expires_at', '<=', latest)
     .where('id', '>', afterId)
@@ -56,11 +56,8 @@ async function findExpiring({ knex }: Core, afterId: string): Promise<WarnedRow[
 }
 
 /** @returns false when another instance recorded it first, and sends the warning */
-async function recordWarning(
-  { knex }: Core,
-  { id, expiry_warned }: WarnedRow,
-  warning: Warning,
-): Promise<boolean> {
+async function recordWarning({ knex }: Core, row: WarnedRow, warning: Warning): Promise<boolean> {
+  const { id, expiry_warned } = row
   const updated = await knex('sso_providers')
     .where({ id, expiry_warned })
     .update({ expiry_warned: JSON.stringify(warning) })
@@ -74,13 +71,8 @@ async function warn(
 ): Promise<void> {
   const days = Math.max(0, Math.ceil((Date.parse(end) - Date.now()) / DAY))
   logger.warn({ portal, provider: slug, end, days }, 'a client secret is about to expire or has expired')
-  await events.record({
-    kind: 'client-secret-expiring',
-    portal,
-    provider: slug,
-    actor: 'maintenance',
-    detail: { days, end },
-  })
+  const by = { portal, provider: slug, actor: 'maintenance' }
+  await events.record({ kind: 'client-secret-expiring', ...by, detail: { days, end } })
   if (!mail) return
   for (const to of adminMail)
     try {

@@ -27,20 +27,6 @@ export interface PublishedKey {
   from: string
 }
 
-export async function listClientKeys(
-  { providersTable }: ManagementContext,
-  slug: string,
-  { portal }: ResolvedActOptions,
-): Promise<PublishedKey[]> {
-  const keys = await providersTable.clientKeys(await providersTable.get(portal, slug))
-  return keysWithState(keys, Date.now()).map(({ key: { kid, alg, from }, state }) => ({
-    kid,
-    alg,
-    state,
-    from,
-  }))
-}
-
 /** Publishes a new key. It signs an hour later, so that the provider has time to fetch it. */
 export async function rotateClientKey(
   { connectedProviders, events, providersTable }: ManagementContext,
@@ -85,10 +71,8 @@ const maxAgeSeconds = 300
  * `GET /login/:provider/jwks.json`: the public keys of `private_key_jwt` (OpenID Connect Core 9). Served for disabled
  * providers, too: they fetch the keys before they are enabled.
  */
-export function clientKeysRoute(
-  { portalOf }: Core,
-  { providersTable }: { providersTable: ProvidersTable },
-): Router {
+export function clientKeysRoute(core: Core, { providersTable }: { providersTable: ProvidersTable }): Router {
+  const { portalOf } = core
   const show = asyncHandler(async (req, res) => {
     const provider = await providersTable.find(portalOf(req), req.params.provider)
     const keys = provider ? await providersTable.clientKeys(provider) : []

@@ -5,7 +5,6 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
 
-/** The modules that administrators' actions work on. */
 export interface ManagementContext extends Pick<Core, 'knex' | 'logger' | 'urls'> {
   events: EventLog
   outbound: HttpClients

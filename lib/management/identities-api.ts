@@ -5,16 +5,14 @@ import type { LinkedIdentity } from '../users/identities-table.ts'
 import type { Users } from '../users/users.ts'
 import type { ManagementContext } from './context.ts'
 
-type IdentitiesApiContext = Pick<ManagementContext, 'events' | 'providersTable'>
-
 /** The identities that are linked to users, and those that must not be linked through an e-mail address. */
 export class IdentitiesApi {
-  readonly #context: IdentitiesApiContext
+  readonly #context: ManagementContext
   readonly #users: Users
   readonly #portal: string
 
   /** @internal */
-  constructor(context: IdentitiesApiContext, users: Users, portal = 'default') {
+  constructor(context: ManagementContext, users: Users, portal = 'default') {
     this.#context = context
     this.#users = users
     this.#portal = portal
@@ -57,9 +55,9 @@ export class IdentitiesApi {
    */
   async keepSeparate(id: string, options: ActOptions = {}): Promise<void> {
     const { portal, actor } = resolveActOptions(options, this.#portal)
-    const { userId, providerId } = await this.#get(id, portal)
+    const blocked = await this.#get(id, portal)
     if (!(await this.#users.blocked.keepSeparate(portal, id))) throw notFound(id)
-    await this.#recordBlock({ portal, userId, providerId, actor, reason: 'separate' })
+    await this.#recordBlock(blocked, actor, 'separate')
   }
 
   /**
@@ -71,7 +69,7 @@ export class IdentitiesApi {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const blocked = await this.#get(id, portal)
     await this.#users.blocked.unblock(portal, blocked.userId, blocked)
-    await this.#recordBlock({ ...blocked, actor, reason: 'allowed' })
+    await this.#recordBlock(blocked, actor, 'allowed')
   }
 
   async #get(id: string, portal: string): Promise<BlockedIdentity> {
@@ -82,21 +80,13 @@ export class IdentitiesApi {
   }
 
   async #recordBlock(
-    block: Pick<BlockedIdentity, 'portal' | 'userId' | 'providerId'> & {
-      actor: string
-      reason: 'separate' | 'allowed'
-    },
+    { portal, userId, providerId }: BlockedIdentity,
+    actor: string,
+    reason: 'separate' | 'allowed',
   ): Promise<void> {
-    const { portal, userId, providerId, actor, reason } = block
     const provider = await this.#slugOf(providerId, portal)
-    await this.#context.events.record({
-      kind: 'identity-blocked',
-      portal,
-      userId,
-      provider,
-      actor,
-      detail: { reason },
-    })
+    const detail = { reason }
+    await this.#context.events.record({ kind: 'identity-blocked', portal, userId, provider, actor, detail })
   }
 
   async #slugOf(providerId: string, portal: string): Promise<string | undefined> {

@@ -72,11 +72,7 @@ export async function exportProviders(
   return { format: fileFormat, version: fileVersion, providers }
 }
 
-/**
- * Checks the structure only; the settings are validated when they are connected or updated.
- *
- * @throws ManagementError `invalid`
- */
+/** Checks the structure only; the settings are validated when they are connected or updated. @throws ManagementError `invalid` */
 export function readProviderFile(text: string): ProviderFile {
   if (text.length > maxFileLength) throw new ManagementError('invalid', 'the file is larger than any export')
   const value = parseJson(text)

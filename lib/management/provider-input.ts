@@ -32,13 +32,6 @@ export type ProviderInput = { [Name in SettingName]?: SettingsInput[Name] | null
   enabled?: boolean | undefined
 }
 
-export interface ReadInput {
-  slug: string
-  preset: string
-  enabled: boolean
-  settings: ProviderSettings
-}
-
 const inputSchema = z.looseObject({
   slug: slugSchema,
   preset: z.enum(presets.map(({ name }) => name)).default('generic'),
@@ -48,14 +41,12 @@ const inputSchema = z.looseObject({
 })
 
 /** @throws ManagementError `invalid` with an issue for every mistake */
-export function readInput(input: ProviderInput): ReadInput {
+export function readInput(input: ProviderInput) {
   const { slug, preset: name, enabled, answers, tenant, ...given } = parse(inputSchema, input)
   const preset = presetOf(name) as Preset
   const allAnswers = { ...answers, ...(tenant !== undefined && { tenant }) }
-  const answered =
-    Object.keys(allAnswers).length > 0 || given.issuer === undefined
-      ? readAnswers(preset, allAnswers)
-      : undefined
+  const isAnswered = Object.keys(allAnswers).length > 0 || given.issuer === undefined
+  const answered = isAnswered ? readAnswers(preset, allAnswers) : undefined
   const entered = Object.entries(given).filter(([, value]) => value !== undefined)
   const all = {
     displayName: name === 'generic' ? slug : preset.displayName,
@@ -77,18 +68,13 @@ export function readSlug(slug: string): string {
 /** @throws ManagementError `invalid` for settings that a provider of this preset cannot have */
 export function assertFits(preset: string, settings: ProviderSettings): void {
   const issues = [...(presetOf(preset)?.objections?.(settings) ?? [])]
+  const object = (path: SettingName, message: string) => issues.push({ path, message })
   if (preset !== 'entra' && settings.emailDomains.some((entry) => entry.includes('@')))
-    issues.push({
-      path: 'emailDomains',
-      message: 'only the preset entra has tenants: write the domain alone',
-    })
+    object('emailDomains', 'only the preset entra has tenants: write the domain alone')
   if ((settings.organizationClaim === undefined) !== (settings.organizationValues.length === 0))
-    issues.push({ path: 'organizationValues', message: 'give the claim and its accepted values together' })
+    object('organizationValues', 'give the claim and its accepted values together')
   if (settings.clientSecret !== undefined && settings.clientSecretReference !== undefined)
-    issues.push({
-      path: 'clientSecretReference',
-      message: 'give either the client secret or a reference to it',
-    })
+    object('clientSecretReference', 'give either the client secret or a reference to it')
   if (issues.length > 0) throw new ManagementError('invalid', issues)
 }
 
@@ -112,11 +98,7 @@ function readAnswers(preset: Preset, given: Record<string, string>): Record<stri
   return answers
 }
 
-/**
- * The changed settings with their new values; a reset one has its default.
- *
- * @throws ManagementError `invalid`
- */
+/** The changed settings with their new values; a reset one has its default. @throws ManagementError `invalid` */
 export function readChanges(changes: ProviderChanges): Partial<ProviderSettings> {
   const issues: Issue[] = []
   const read: Record<string, unknown> = {}

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import type { Provider } from '../providers/provider.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { DAY, HOUR } from '../shared/time.ts'
+import { HOUR } from '../shared/time.ts'
 import type { ManagementContext } from './context.ts'
 
 /** Options of `enable`. */
@@ -26,10 +26,8 @@ const maxTestAgeHours = 12
  * @param first whether no other provider of the portal is enabled
  * @throws ManagementError `not_allowed` that says what to do
  */
-export function assertTestedSignIn(
-  { slug, testSignInAt, testSignInUserId }: Pick<Provider, 'slug' | 'testSignInAt' | 'testSignInUserId'>,
-  first: boolean,
-): void {
+export function assertTestedSignIn(provider: Provider, first: boolean): void {
+  const { slug, testSignInAt, testSignInUserId } = provider
   const instead = `run a test sign-in (admin pages, or \`portal-sso providers test-sign-in ${slug}\`), or enable it without one on purpose`
   const notAllowed = (message: string) => new ManagementError('not_allowed', message)
   if (testSignInAt === undefined)
@@ -64,8 +62,6 @@ export interface RemovedProvider {
   removedAt: string
 }
 
-const maxRetirementDelayMs = 366 * DAY
-
 /**
  * How many users have signed in with a provider, and for how many of them no other enabled provider is linked. In doubt a
  * user counts as one without another method.
@@ -98,84 +94,4 @@ export async function providerUsage(
 async function countUsers(identities: Knex.QueryBuilder): Promise<number> {
   const row = await identities.countDistinct({ users: 'linked.user_id' }).first()
   return Number(row?.users)
-}
-
-export async function retireProvider(
-  { events, knex, providersTable }: ManagementContext,
-  slug: string,
-  at: Date,
-  { portal, actor }: ResolvedActOptions,
-): Promise<void> {
-  const delay = at.getTime() - Date.now()
-  if (!(delay > 0 && delay <= maxRetirementDelayMs))
-    throw new ManagementError('invalid', [
-      { path: 'at', message: 'choose a date in the future, within a year' },
-    ])
-  const provider = await providersTable.get(portal, slug)
-  if (!provider.enabled)
-    throw new ManagementError('conflict', `"${slug}" is already disabled: nobody can sign in with it`)
-  const retire_at = at.toISOString()
-  // No sign-in changes until then, so the version stays.
-  await knex('sso_providers').where({ id: provider.id }).update({ retire_at, updated_at: now() })
-  const detail = { at: retire_at }
-  await events.record({ kind: 'provider-retiring', portal, provider: slug, actor, detail })
-}
-
-export async function cancelRetirement(
-  { events, knex, providersTable }: ManagementContext,
-  slug: string,
-  { portal, actor }: ResolvedActOptions,
-): Promise<void> {
-  const { id } = await providersTable.get(portal, slug)
-  const cancelled = await knex('sso_providers')
-    .where({ id })
-    .where('retire_at', '>', now())
-    .update({ retire_at: null, updated_at: now() })
-  if (cancelled !== 1)
-    throw new ManagementError(
-      'conflict',
-      `"${slug}" has no retirement date in the future: if it is disabled, enable it`,
-    )
-  const detail = { change: 'retirement cancelled' }
-  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
-}
-
-/** Removed providers that can still be restored, the newest first. */
-export async function listRemovedProviders(
-  { knex }: ManagementContext,
-  { portal }: ResolvedActOptions,
-): Promise<RemovedProvider[]> {
-  return await knex('sso_providers')
-    .select('slug', { displayName: 'display_name', removedAt: 'removed_at' })
-    .where({ portal })
-    .whereNotNull('removed_at')
-    .orderBy('removed_at', 'desc')
-}
-
-export async function restoreProvider(
-  { events, knex, providersTable }: ManagementContext,
-  slug: string,
-  { portal, actor }: ResolvedActOptions,
-): Promise<void> {
-  const restored = await knex('sso_providers')
-    .where({ portal, slug })
-    .whereNotNull('removed_at')
-    .update({ removed_at: null, enabled: false, version: knex.raw('version + 1'), updated_at: now() })
-  if (restored !== 1) {
-    if (await providersTable.find(portal, slug))
-      throw new ManagementError(
-        'conflict',
-        `a provider called "${slug}" is connected: there is nothing to restore`,
-      )
-    throw new ManagementError(
-      'not_found',
-      `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
-    )
-  }
-  const detail = { change: 'restored, disabled' }
-  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
-}
-
-function now(): string {
-  return new Date().toISOString()
 }

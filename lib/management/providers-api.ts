@@ -1,25 +1,23 @@
 import type { EventOf } from '../events/event-types.ts'
-import { promoteKey } from '../providers/client-key.ts'
+import { keysWithState, promoteKey } from '../providers/client-key.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
 import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
-import { listClientKeys, type PublishedKey, rotateClientKey } from './client-keys.ts'
+import { ManagementError } from '../shared/errors.ts'
+import { DAY } from '../shared/time.ts'
+import { type PublishedKey, rotateClientKey } from './client-keys.ts'
 import type { ManagementContext } from './context.ts'
 import { type ImportOptions, type ImportResult, importProviders } from './import-providers.ts'
 import { exportProviders, type ProviderFile } from './provider-file.ts'
 import { type ProviderInput, readSlug } from './provider-input.ts'
 import {
   assertTestedSignIn,
-  cancelRetirement,
   type DisableOptions,
   type EnableOptions,
-  listRemovedProviders,
   type ProviderUsage,
   providerUsage,
   type RemovedProvider,
-  restoreProvider,
-  retireProvider,
 } from './provider-lifecycle.ts'
 import {
   connectProvider,
@@ -29,6 +27,12 @@ import {
   updateProvider,
 } from './save-provider.ts'
 import { type ProviderTest, testProvider } from './test-provider.ts'
+
+const maxRetirementDelayMs = 366 * DAY
+
+const now = () => new Date().toISOString()
+
+const conflict = (message: string) => new ManagementError('conflict', message)
 
 /**
  * The providers of a portal. Admin pages and command line call the same methods. Each takes `{ portal, actor }` as its last
@@ -116,29 +120,23 @@ export class ProvidersApi {
     // Enabling an enabled provider reads its metadata again and changes nothing for users.
     if (!provider.enabled && !withoutTestSignIn)
       assertTestedSignIn(provider, !(await providersTable.anyEnabled(portal)))
-    await providersTable.setEnabled(provider, true)
+    await providersTable.enable(provider)
     const testSignIn = withoutTestSignIn ? ('overridden' as const) : ('passed' as const)
     await this.#recordChange(slug, { change: 'enabled', ...(!provider.enabled && { testSignIn }) }, options)
   }
 
   /** Hides it from the login page immediately. */
   async disable(slug: string, options: DisableOptions = {}): Promise<void> {
-    const { providersTable, sessions } = this.#context
-    const { portal } = this.#resolve(options)
-    const end = options.endSessions ? ('end' as const) : undefined
-    await providersTable.setEnabled(await providersTable.get(portal, slug), false, end)
-    if (end) await sessions.endAll({ portal, provider: slug })
-    await this.#recordChange(slug, { change: end ? 'disabled, its sessions end' : 'disabled' }, options)
+    await this.#disable(slug, options, false)
+    const change = options.endSessions ? 'disabled, its sessions end' : 'disabled'
+    await this.#recordChange(slug, { change }, options)
   }
 
   /** Removes it. It can be restored for 30 days. */
   async remove(slug: string, options: DisableOptions = {}): Promise<void> {
-    const { events, providersTable, sessions } = this.#context
+    await this.#disable(slug, options, true)
     const { portal, actor } = this.#resolve(options)
-    const end = options.endSessions ? ('end' as const) : undefined
-    await providersTable.remove(await providersTable.get(portal, slug), end)
-    if (end) await sessions.endAll({ portal, provider: slug })
-    await events.record({ kind: 'provider-removed', portal, provider: slug, actor })
+    await this.#context.events.record({ kind: 'provider-removed', portal, provider: slug, actor })
   }
 
   /** Shows it first on the login page, with a badge. One per portal; no user is forced to use it. */
@@ -163,12 +161,30 @@ export class ProvidersApi {
 
   /** Removed providers that can still be restored, the newest first. */
   async listRemoved(options: ActOptions = {}): Promise<RemovedProvider[]> {
-    return await listRemovedProviders(this.#context, this.#resolve(options))
+    return await this.#context
+      .knex('sso_providers')
+      .select('slug', { displayName: 'display_name', removedAt: 'removed_at' })
+      .where({ portal: this.#resolve(options).portal })
+      .whereNotNull('removed_at')
+      .orderBy('removed_at', 'desc')
   }
 
   /** Restores a removed provider, disabled. @throws ManagementError `not_found`, `conflict` when its slug is taken */
   async restore(slug: string, options: ActOptions = {}): Promise<void> {
-    await restoreProvider(this.#context, slug, this.#resolve(options))
+    const { knex } = this.#context
+    const { portal } = this.#resolve(options)
+    const restored = await knex('sso_providers')
+      .where({ portal, slug })
+      .whereNotNull('removed_at')
+      .update({ removed_at: null, enabled: false, version: knex.raw('version + 1'), updated_at: now() })
+    if (restored !== 1 && (await this.find(slug, options)))
+      throw conflict(`a provider called "${slug}" is connected: there is nothing to restore`)
+    if (restored !== 1)
+      throw new ManagementError(
+        'not_found',
+        `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
+      )
+    await this.#recordChange(slug, { change: 'restored, disabled' }, options)
   }
 
   /** How many users depend on it. Ask before you disable or remove it. */
@@ -183,12 +199,33 @@ export class ProvidersApi {
    * @throws ManagementError `invalid` for another date, `conflict` when the provider is disabled
    */
   async retire(slug: string, at: Date, options: ActOptions = {}): Promise<void> {
-    await retireProvider(this.#context, slug, at, this.#resolve(options))
+    const { events, knex } = this.#context
+    const { portal, actor } = this.#resolve(options)
+    const delay = at.getTime() - Date.now()
+    if (!(delay > 0 && delay <= maxRetirementDelayMs))
+      throw new ManagementError('invalid', [
+        { path: 'at', message: 'choose a date in the future, within a year' },
+      ])
+    const provider = await this.get(slug, options)
+    if (!provider.enabled) throw conflict(`"${slug}" is already disabled: nobody can sign in with it`)
+    const retire_at = at.toISOString()
+    // No sign-in changes until then, so the version stays.
+    await knex('sso_providers').where({ id: provider.id }).update({ retire_at, updated_at: now() })
+    const detail = { at: retire_at }
+    await events.record({ kind: 'provider-retiring', portal, provider: slug, actor, detail })
   }
 
   /** Keeps the provider beyond the date of `retire`. @throws ManagementError `conflict` when the date has passed */
   async cancelRetirement(slug: string, options: ActOptions = {}): Promise<void> {
-    await cancelRetirement(this.#context, slug, this.#resolve(options))
+    const { id } = await this.get(slug, options)
+    const cancelled = await this.#context
+      .knex('sso_providers')
+      .where({ id })
+      .where('retire_at', '>', now())
+      .update({ retire_at: null, updated_at: now() })
+    if (cancelled !== 1)
+      throw conflict(`"${slug}" has no retirement date in the future: if it is disabled, enable it`)
+    await this.#recordChange(slug, { change: 'retirement cancelled' }, options)
   }
 
   /** Settings as a file for another portal or stage, without secrets. @param slugs empty: all */
@@ -208,7 +245,10 @@ export class ProvidersApi {
 
   /** Public halves of the keys of `private_key_jwt`. */
   async clientKeys(slug: string, options: ActOptions = {}): Promise<PublishedKey[]> {
-    return await listClientKeys(this.#context, slug, this.#resolve(options))
+    const keys = await this.#context.providersTable.clientKeys(await this.get(slug, options))
+    return keysWithState(keys, Date.now()).map(({ key: { kid, alg, from }, state }) => {
+      return { kid, alg, state, from }
+    })
   }
 
   /** Publishes a new key. It signs an hour later, so that the provider has time to fetch it. */
@@ -251,11 +291,15 @@ export class ProvidersApi {
     return resolveActOptions(options, this.#portal)
   }
 
-  async #recordChange(
-    provider: string,
-    detail: EventOf<'provider-changed'>['detail'],
-    options: ActOptions,
-  ): Promise<void> {
+  async #disable(slug: string, options: DisableOptions, removes: boolean): Promise<void> {
+    const { providersTable, sessions } = this.#context
+    const endsSessions = options.endSessions === true
+    const provider = await this.get(slug, options)
+    await providersTable.disable(provider, { endsSessions, removes })
+    if (endsSessions) await sessions.endAll({ portal: provider.portal, provider: slug })
+  }
+
+  async #recordChange(provider: string, detail: EventOf<'provider-changed'>['detail'], options: ActOptions) {
     const { portal, actor } = this.#resolve(options)
     await this.#context.events.record({ kind: 'provider-changed', portal, provider, actor, detail })
   }

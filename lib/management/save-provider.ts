@@ -1,7 +1,7 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { makeClientKeys } from '../providers/client-key.ts'
-import type { Check, Provider } from '../providers/provider.ts'
+import type { Provider } from '../providers/provider.ts'
 import { slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
@@ -9,14 +9,12 @@ import {
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
-  type StoredSettings,
   settingNamesWhere,
   settingsOf,
   settings as settingsTable,
 } from '../providers/settings.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
 import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
 import { assertFits, type ProviderInput, readChanges, readInput } from './provider-input.ts'
@@ -46,13 +44,8 @@ export async function readNewProvider(
   const { clientSecretReference: reference } = settings
   const clientSecret =
     reference === undefined ? settings.clientSecret : await providersTable.readSecretReference(reference)
-  return {
-    slug,
-    enabled,
-    settings,
-    /** the settings to test */
-    candidate: { ...settings, clientSecret, preset, redirectUri: urls.callback(slug, portal) },
-  }
+  const candidate = { ...settings, clientSecret, preset, redirectUri: urls.callback(slug, portal) }
+  return { slug, enabled, settings, candidate }
 }
 
 /** Checks, discovers, tests and saves a new provider: the action behind admin pages, command line and code. */
@@ -74,22 +67,16 @@ export async function connectProvider(
   )
   await providersTable.recordConnectionTest(provider, checks)
   // The admin pages and the command line show it.
-  if (source === 'code' && !actor.startsWith('cli')) logVouching(logger, provider)
-  const detail = {
-    issuer: provider.issuer,
-    enabled: String(enabled),
-    // The operator enabled it without a test sign-in.
-    ...(enabled && { testSignIn: 'overridden' as const }),
+  if (source === 'code' && !actor.startsWith('cli')) {
+    const { description, warning } = describeVouching(provider)
+    const entry = { portal, provider: slug, vouchesFor: description, ...warning }
+    logger[warning ? 'warn' : 'info'](entry, 'a provider was connected')
   }
+  // An enabled one has had no test sign-in yet.
+  const testSignIn = enabled ? ('overridden' as const) : undefined
+  const detail = { issuer: provider.issuer, enabled: String(enabled), testSignIn }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
   return provider
-}
-
-function logVouching(logger: Logger, provider: Provider): void {
-  const { portal, slug } = provider
-  const { description, warning } = describeVouching(provider)
-  const entry = { portal, provider: slug, vouchesFor: description, ...warning }
-  logger[warning ? 'warn' : 'info'](entry, 'a provider was connected')
 }
 
 /** Changes settings after the same test as when the provider was connected. */
@@ -130,24 +117,14 @@ export async function updateProvider(
   return updated
 }
 
-interface Resolved {
-  settings: StoredSettings
-  /** the announced algorithms of `private_key_jwt` */
-  keyAlgorithms: readonly string[] | undefined
-  checks: Check[]
-}
-
 /**
  * Tests the settings and fills in what they leave open: the issuer as the provider spells it, the client authentication, the
  * secret encoding and the audience of assertions.
  *
  * @throws ProviderTestError
  */
-async function testAndResolve(
-  { clientSecret: _secret, ...settings }: ProviderSettings,
-  candidate: TestInput,
-  http: HttpClients,
-): Promise<Resolved> {
+async function testAndResolve(given: ProviderSettings, candidate: TestInput, http: HttpClients) {
+  const { clientSecret: _secret, ...settings } = given
   const found = await testProvider(candidate, http)
   const { issuer, clientAuthentication, checks } = found
   if (!found.ok || !issuer || !clientAuthentication) throw new ProviderTestError(checks)
@@ -158,10 +135,7 @@ async function testAndResolve(
 }
 
 /** A new secret replaces a reference, and a new reference replaces the secret. */
-function keepOneSecret(
-  changed: Partial<ProviderSettings>,
-  before: Pick<Provider, 'clientSecretReference'>,
-): Partial<ProviderSettings> {
+function keepOneSecret(changed: Partial<ProviderSettings>, before: Provider): Partial<ProviderSettings> {
   const { clientSecret, clientSecretReference: reference } = changed
   if (clientSecret !== undefined && reference === undefined)
     return { ...changed, clientSecretReference: undefined }
@@ -185,13 +159,11 @@ async function resolveSecret(
   if (provider.clientSecretReference !== undefined) return undefined
   const stored = await providersTable.clientSecret(provider)
   const moved = findNewRecipient(provider, changed)
-  if (stored !== undefined && moved !== undefined)
-    throw new ManagementError('invalid', [
-      {
-        path: 'clientSecret',
-        message: `enter the client secret again, because the ${settingsTable[moved].label.toLowerCase()} changes`,
-      },
-    ])
+  if (stored !== undefined && moved !== undefined) {
+    const label = settingsTable[moved].label.toLowerCase()
+    const message = `enter the client secret again, because the ${label} changes`
+    throw new ManagementError('invalid', [{ path: 'clientSecret', message }])
+  }
   return stored
 }
 
@@ -207,11 +179,7 @@ function findNewRecipient(provider: Provider, changed: Partial<ProviderSettings>
 }
 
 /** Signs the test only if its recipient stays the same. A provider that used another method does not know the key yet. */
-function resolveClientKeys(
-  { providersTable }: SaveContext,
-  provider: Provider,
-  asked: ProviderSettings,
-): TestInput['clientKeys'] {
+function resolveClientKeys({ providersTable }: SaveContext, provider: Provider, asked: ProviderSettings) {
   const stays = [provider, asked].every((each) => each.clientAuthentication === 'private_key_jwt')
   if (!stays || findNewRecipient(provider, asked) !== undefined) return undefined
   return () => providersTable.clientKeys(provider)

@@ -21,12 +21,12 @@ export class SessionsApi {
   }
 
   /**
-   * Returns the newest 1000 sessions at most, newest first; `count` returns the total.
+   * Returns the newest 1000 sessions at most, newest first, without those that Redis has evicted; `count` returns the total with them.
    *
    * @throws ManagementError when the filter is invalid, or names a provider that never existed
    */
   async list(filter: SessionFilter, options: ActOptions = {}): Promise<SessionInfo[]> {
-    return await this.#context.sessions.table.list(await this.#matching(readFilter(filter), options))
+    return await this.#context.sessions.list(await this.#matching(readFilter(filter), options))
   }
 
   /** Counts the valid sessions. @throws ManagementError as `list` */
@@ -74,11 +74,9 @@ export class SessionsApi {
     if (provider === undefined) return { portal, userId }
     const { providersTable, sessions } = this.#context
     const match = { portal, provider }
+    const message = `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`
     if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match)) === 0)
-      throw new ManagementError(
-        'not_found',
-        `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`,
-      )
+      throw new ManagementError('not_found', message)
     return match
   }
 }

@@ -98,17 +98,17 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
       clientAuthentication === entered
         ? requirement
         : checkAuthentication(metadata, clientAuthentication, input),
-      ...(credentials.check ? [credentials.check] : []),
-      ...checkPushedRequests(metadata, input),
-      ...checkDpop(metadata, input, credentials.requiresDpop),
-      ...(authorization ? [authorization] : []),
+      credentials.check,
+      checkPushedRequests(metadata, input),
+      checkDpop(metadata, input, credentials.requiresDpop),
+      authorization,
       checkPkce(metadata, input),
       checkUserInfo(metadata),
-      ...checkUnsupported(metadata),
+      checkUnsupported(metadata),
       ...checkLogout(metadata, input),
       checkVouching(input),
       clock.check(),
-    ],
+    ].filter((check) => check !== undefined),
     issuer: metadata.issuer,
     clientAuthentication,
     clientKeyAlgorithms: metadata.token_endpoint_auth_signing_alg_values_supported,
@@ -116,7 +116,6 @@ export async function testProvider(input: TestInput, http: HttpClients): Promise
   })
 }
 
-/** The accepted values of the settings that the method uses. */
 function describeMethod(method: ClientMethod | undefined): Partial<ProviderTest> {
   if (!method) return {}
   const { clientAuthentication, secretEncoding, assertionAudience, kid } = method

@@ -118,11 +118,7 @@ export async function otherMethods(
   return [...others.filter(isSame), ...others.filter((way) => !isSame(way))]
 }
 
-async function waysWithKeys(
-  current: ClientMethod,
-  { clientKeys }: Credentials,
-  metadata: ProviderMetadata,
-): Promise<ClientMethod[]> {
+async function waysWithKeys(current: ClientMethod, { clientKeys }: Credentials, metadata: ProviderMetadata) {
   const keys = keysWithState((await clientKeys?.()) ?? [], Date.now())
   const spares = keys.filter(({ state }) => state === 'spare')
   const ids = [undefined, ...spares.map(({ key }) => key.kid)]
@@ -137,35 +133,25 @@ function waysWithSecret(
 ): ClientMethod[] {
   if (clientSecret === undefined || current.clientAuthentication === 'none') return []
   const announced = announcedMethods(metadata)
-  const isTried = (method: ClientAuthentication) =>
-    method === current.clientAuthentication || announced.includes(method)
-  const using = (clientAuthentication: ClientAuthentication): ClientMethod => ({
-    ...current,
-    clientAuthentication,
-  })
+  const using = (clientAuthentication: ClientAuthentication): ClientMethod => {
+    return { ...current, clientAuthentication }
+  }
   // The two encodings differ only for special characters.
   const isEncoded =
     new Set(secretEncodings.map((each) => basicCredentials(clientId, clientSecret, each))).size > 1
   const encodings = isEncoded ? secretEncodings : [current.secretEncoding]
-  const ways: Partial<Record<ClientAuthentication, ClientMethod[]>> = {
-    client_secret_basic: encodings.map((secretEncoding) => ({
-      ...using('client_secret_basic'),
-      secretEncoding,
-    })),
-    client_secret_post: [using('client_secret_post')],
-    client_secret_jwt: signsWithHs256(metadata) ? withAudiences(using('client_secret_jwt'), metadata) : [],
-    none: [using('none')],
-  }
-  return Object.entries(ways).flatMap(([method, list]) =>
-    isTried(method as ClientAuthentication) ? list : [],
+  const algorithms = metadata.token_endpoint_auth_signing_alg_values_supported
+  // The only algorithm that openid-client has for `client_secret_jwt`.
+  const signsWithHs256 = !Array.isArray(algorithms) || algorithms.includes('HS256')
+  return [
+    ...encodings.map((secretEncoding) => ({ ...using('client_secret_basic'), secretEncoding })),
+    using('client_secret_post'),
+    ...(signsWithHs256 ? withAudiences(using('client_secret_jwt'), metadata) : []),
+    using('none'),
+  ].filter(
+    ({ clientAuthentication: method }) =>
+      method === current.clientAuthentication || announced.includes(method),
   )
-}
-
-/** The only algorithm that openid-client has for `client_secret_jwt`. */
-function signsWithHs256({
-  token_endpoint_auth_signing_alg_values_supported: announced,
-}: ProviderMetadata): boolean {
-  return !Array.isArray(announced) || announced.includes('HS256')
 }
 
 /** The URL of the token endpoint is an audience only on the issuer's own origin. */

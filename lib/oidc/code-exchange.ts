@@ -94,11 +94,7 @@ export async function pushRequest(exchange: Connection, url: string): Promise<st
   return (await client.buildAuthorizationUrlWithPAR(configuration, parameters)).href
 }
 
-/**
- * A configuration for one request.
- *
- * @param issuer that the tokens must name
- */
+/** A configuration for one request. @param issuer that the tokens must name */
 function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
   const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata
@@ -124,11 +120,7 @@ interface TokenResponse {
  * `expires_in` or `auth_time`. An attacker gains nothing, because the signature of the original token is verified.
  */
 async function readTokenResponse(response: Response): Promise<TokenResponse> {
-  const body: unknown = await response
-    .clone()
-    .json()
-    .catch(() => undefined)
-  const { access_token, token_type, id_token: idToken } = (body ?? {}) as Record<string, unknown>
+  const { access_token, token_type, id_token: idToken } = ((await readJson(response)) ?? {}) as Claims
   if (response.status !== 200 || typeof idToken !== 'string') return { response }
   const [header, payload, signature, ...more] = idToken.split('.')
   try {
@@ -145,7 +137,15 @@ async function readTokenResponse(response: Response): Promise<TokenResponse> {
   }
 }
 
-function isObject(value: unknown): value is object {
+/** @returns `undefined` unless the body is JSON; it can be read again */
+async function readJson(response: Response): Promise<unknown> {
+  return await response
+    .clone()
+    .json()
+    .catch(() => undefined)
+}
+
+export function isObject(value: unknown): value is Claims {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
@@ -195,11 +195,10 @@ export async function fetchUserInfo(
   let signed: string | undefined
   const configuration = configure(exchange, issuer, async (url, options) => {
     const response = await exchange.send(url, options)
-    const text = await response.clone().text()
-    const isSigned = response.headers.get('content-type')?.split(';')[0] === 'application/jwt'
-    if (isSigned) signed = text
     status = response.status
-    isReceived = status === 200 && (isSigned || isJsonObject(text))
+    if (response.headers.get('content-type')?.split(';')[0] === 'application/jwt')
+      signed = await response.clone().text()
+    isReceived = status === 200 && (signed !== undefined || isObject(await readJson(response)))
     return response
   })
   try {
@@ -212,13 +211,5 @@ export async function fetchUserInfo(
     if (isReceived) throw cause
     if (status === undefined) return { failure: cause }
     return { failure: new CheckError('userinfo', `UserInfo responded with status ${status}`, { cause }) }
-  }
-}
-
-function isJsonObject(text: string): boolean {
-  try {
-    return isObject(JSON.parse(text))
-  } catch {
-    return false
   }
 }

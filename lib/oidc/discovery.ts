@@ -72,66 +72,49 @@ async function fetchDocument(server: URL, outbound: HttpClient): Promise<client.
   return configuration.serverMetadata()
 }
 
+const requiredEndpoints = ['authorization_endpoint', 'token_endpoint', 'jwks_uri']
+
+/** The sign-in works without them, so an invalid one does not matter. */
+const optionalEndpoints = [
+  'userinfo_endpoint',
+  'pushed_authorization_request_endpoint',
+  'end_session_endpoint',
+]
+
 /**
  * Passes on only normalized URLs: another parser may read `https://ex%61mple.com` as another host, and a `Location` header
  * cannot hold characters outside ASCII.
  */
 function assertUsable(metadata: client.ServerMetadata): ProviderMetadata {
-  const {
-    userinfo_endpoint: _,
-    end_session_endpoint: __,
-    pushed_authorization_request_endpoint: ___,
-    ...others
-  } = metadata
-  return {
-    ...withUsableMembers(others),
-    authorization_endpoint: endpoint(metadata, 'authorization_endpoint'),
-    token_endpoint: endpoint(metadata, 'token_endpoint'),
-    jwks_uri: endpoint(metadata, 'jwks_uri'),
-    ...optionalEndpoint(metadata, 'userinfo_endpoint'),
-    ...optionalEndpoint(metadata, 'pushed_authorization_request_endpoint'),
-    ...endSessionEndpoint(metadata),
+  const usable = withUsableMembers(metadata)
+  for (const name of requiredEndpoints) {
+    const value = metadata[name]
+    if (typeof value !== 'string') throw new CheckError(name, `the discovery document lacks ${name}`)
+    if (!isEndpoint(value)) throw new CheckError(name, `${name} is not an https URL`)
+    usable[name] = new URL(value).href
   }
+  for (const name of optionalEndpoints) {
+    const value = metadata[name]
+    if (isEndpoint(value)) usable[name] = new URL(value).href
+    else delete usable[name]
+  }
+  // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
+  const { end_session_endpoint: logout } = usable
+  if (logout !== undefined && !/^[a-z0-9._[\]:-]+$/.test(new URL(String(logout)).host))
+    delete usable.end_session_endpoint
+  return usable as ProviderMetadata
 }
 
 /**
  * Drops members that are null or empty, and `*_supported` members that are neither a list nor a boolean. Of a list, it keeps only the
  * strings: an object such as `{ toString: 1 }` would throw when it is compared or shown.
  */
-function withUsableMembers<T extends object>(metadata: T): T {
+function withUsableMembers(metadata: object): Record<string, unknown> {
   const members = Object.entries(withoutEmpty(metadata)).flatMap(([name, value]): [string, unknown][] => {
     if (Array.isArray(value)) return [[name, value.filter((each) => typeof each === 'string')]]
     return name.endsWith('_supported') && typeof value !== 'boolean' ? [] : [[name, value]]
   })
-  return Object.fromEntries(members) as T
-}
-
-/** The sign-in works without it, so an invalid one does not matter. */
-function optionalEndpoint<Name extends string>(
-  metadata: client.ServerMetadata,
-  name: Name,
-): { [each in Name]?: string } {
-  try {
-    return { [name]: endpoint(metadata, name) } as { [each in Name]?: string }
-  } catch {
-    return {}
-  }
-}
-
-/** An invalid endpoint disables logout at the provider, not the sign-in. */
-function endSessionEndpoint(metadata: client.ServerMetadata): { end_session_endpoint?: string } {
-  const { end_session_endpoint: url } = optionalEndpoint(metadata, 'end_session_endpoint')
-  // The origin becomes part of a Content-Security-Policy, where `;` or `*` in a host would change its meaning.
-  return url !== undefined && /^[a-z0-9._[\]:-]+$/.test(new URL(url).host)
-    ? { end_session_endpoint: url }
-    : {}
-}
-
-function endpoint(metadata: client.ServerMetadata, name: string): string {
-  const value = metadata[name]
-  if (typeof value !== 'string') throw new CheckError(name, `the discovery document lacks ${name}`)
-  if (!isEndpoint(value)) throw new CheckError(name, `${name} is not an https URL`)
-  return new URL(value).href
+  return Object.fromEntries(members)
 }
 
 function isEndpoint(value: unknown): value is string {

@@ -145,7 +145,7 @@ export function isGone({ status }: Response): boolean {
   return status === 404 || status === 410
 }
 
-const keyRequest = {
+export const keyRequest = {
   method: 'GET',
   headers: { accept: 'application/json, application/jwk-set+json' },
   body: undefined,

@@ -3,6 +3,7 @@ import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
+import { isObject } from './code-exchange.ts'
 import { type Claims, identifierPattern, storedSid, withoutEmpty } from './identity.ts'
 import { clockToleranceSeconds } from './provider-client.ts'
 
@@ -149,8 +150,4 @@ function readEnds({ sub, sid }: Claims): LogoutToken['ends'] {
 
 function isFiniteNumber(value: unknown): value is number {
   return Number.isFinite(value)
-}
-
-function isObject(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -8,6 +8,7 @@ import {
   type ClientSettings,
   type Credentials,
   clientCredential,
+  type otherMethods,
   secretForms,
 } from './client-methods.ts'
 import {
@@ -66,11 +67,7 @@ export interface ExchangeOptions {
 export interface ExchangeTest {
   /** observes every request, UserInfo too */
   wrapFetch: FetchWrapper
-  otherMethods(
-    client: ClientSettings,
-    credentials: Credentials,
-    metadata: ProviderMetadata,
-  ): Promise<ClientMethod[]>
+  otherMethods: typeof otherMethods
 }
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
@@ -118,19 +115,19 @@ export async function createProviderClient(
       const exchange = { ...connection, authenticate: credential, send }
       const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
       const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
-      const redeem = async (used: Exchange): Promise<ExchangedTokens> =>
-        await verified(used, await exchangeCode(used, received, checks), verify)
+      const redeem = async (used: Exchange): Promise<ExchangedTokens> => {
+        const tokens = await exchangeCode(used, received, checks)
+        await verify(tokens.idToken)
+        return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(used, tokens, verify) }
+      }
       try {
         return await redeem(exchange)
       } catch (error) {
         if (!test || !(await refusesClient(error))) throw error
         const methods = await test.otherMethods(provider, credentials, metadata)
         return await firstAccepted(methods, error, async (method) => {
-          const authenticate = clientCredential(
-            { ...provider, ...method },
-            credentials,
-            server.token_endpoint,
-          )
+          const settings = { ...provider, ...method }
+          const authenticate = clientCredential(settings, credentials, server.token_endpoint)
           return { ...(await redeem({ ...exchange, authenticate })), method }
         })
       }
@@ -157,11 +154,8 @@ export function requestPusher(
 }
 
 /** RFC 9126, 5: a provider announces a requirement for all clients only, so the row can require it for this one. */
-export function pushesRequests(
-  { pushedRequests }: Pick<Provider, 'pushedRequests'>,
-  metadata: ProviderMetadata,
-): boolean {
-  return pushedRequests || metadata.require_pushed_authorization_requests === true
+export function pushesRequests(row: Pick<Provider, 'pushedRequests'>, metadata: ProviderMetadata): boolean {
+  return row.pushedRequests || metadata.require_pushed_authorization_requests === true
 }
 
 function createKeySet(
@@ -203,7 +197,7 @@ function keyResolver(provider: Provider, { keys }: JSONWebKeySet): KeyResolver {
   const resolvers = new Map<unknown, KeyResolver>()
   return async (header, token) => {
     const { iss } = JSON.parse(Buffer.from(String(token?.payload), 'base64url').toString()) as {
-      iss?: unknown
+      iss: unknown
     }
     for (const issuer of keyIssuersFor(provider, iss)) {
       const group = keysByIssuer.get(issuer)
@@ -218,15 +212,6 @@ function keyResolver(provider: Provider, { keys }: JSONWebKeySet): KeyResolver {
     }
     throw new errors.JWKSNoMatchingKey()
   }
-}
-
-async function verified(
-  exchange: Exchange,
-  tokens: ReceivedTokens,
-  verify: (token: string) => Promise<unknown>,
-): Promise<ExchangedTokens> {
-  await verify(tokens.idToken)
-  return { ...tokens, fetchUserInfo: async () => await fetchUserInfo(exchange, tokens, verify) }
 }
 
 /**
@@ -297,7 +282,7 @@ function neededMetadata(
 function exchangeFetch(
   { token_endpoint }: ProviderMetadata,
   outbound: HttpClient,
-  options: Omit<ExchangeOptions, 'wrapFetch'> & Succession & { deadline: AbortSignal },
+  options: ExchangeOptions & Succession & { deadline: AbortSignal },
 ): client.CustomFetch {
   const { address, deadline, onMoved, onWrongCode } = options
   return async (url, requestOptions) => {

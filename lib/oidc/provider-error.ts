@@ -60,7 +60,6 @@ export function redact(text: string, secrets: readonly string[]): string {
     .reduce((redacted, encoded) => redacted.replaceAll(encoded, '…'), text)
 }
 
-/** Extracts Entra's error number, such as `AADSTS65001`. */
 function entraCode(description: unknown): string | undefined {
   return typeof description === 'string' ? /\bAADSTS\d{5,8}\b/.exec(description)?.[0] : undefined
 }
@@ -77,7 +76,6 @@ export function problemOf(error: string, description: unknown): ProblemCode | un
   return error === 'interaction_required' && !entraCode(description) ? 'consent_missing' : undefined
 }
 
-/** Looks up Entra's error number. */
 export function entraErrorOf(description: unknown): (typeof entraErrors)[number] | undefined {
   const number = Number(entraCode(description)?.slice('AADSTS'.length))
   return entraErrors.find(({ numbers }) => numbers.includes(number))

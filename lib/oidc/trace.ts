@@ -19,7 +19,6 @@ export type TraceEvent =
 
 export type Trace = (event: TraceEvent) => void
 
-/** Wraps `fetch` so that the trace sees each request. */
 export function traceEndpoints({ token_endpoint }: ProviderMetadata, trace: Trace): FetchWrapper {
   return (send) => async (url, options) => {
     const isToken = url === token_endpoint

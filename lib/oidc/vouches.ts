@@ -61,7 +61,6 @@ export interface Vouching {
   warning: { reason: string; hint: string } | undefined
 }
 
-/** Describes for administrators which addresses of a provider are trusted. */
 export function describeVouching(provider: TrustSettings): Vouching {
   const rules = rulesFor(provider)
   const [first] = rules
@@ -76,7 +75,6 @@ export function describeVouching(provider: TrustSettings): Vouching {
   }
 }
 
-/** The listed domains, and the tenants to which they are bound. */
 export function listedDomains({ emailDomains }: Pick<TrustSettings, 'emailDomains'>) {
   return emailDomains.map(splitEmailDomain)
 }
@@ -127,7 +125,6 @@ function isConfirmed(
  * domain's owner. `email_verified` is ignored, because Microsoft does not document it.
  */
 function entraVerification(provider: TrustSettings): Rule {
-  const condition = 'verification'
   const isTrusted = isTrustedEntra(provider)
   const isProvable = provider.emailClaim === 'email'
   const isLimited = provider.emailDomains.length > 0
@@ -136,14 +133,11 @@ function entraVerification(provider: TrustSettings): Rule {
     // Microsoft's explicit "no" is never overruled by a setting.
     return confirmed !== false && (isTrusted || (isProvable && confirmed === true))
   }
-  if (isTrusted) {
-    const text = `${isLimited ? 'addresses' : 'every address'} (unless xms_edov is false)`
-    return { condition, text, holds }
-  }
-  if (!isProvable) return { condition, text: nobody, holds }
-  if (provider.trustsEmail) return { condition, text: 'nobody without xms_edov', holds }
-  const text = `${isLimited ? 'verified addresses' : 'every verified address'} (xms_edov)`
-  return { condition, text, holds }
+  let text = `${isLimited ? 'verified addresses' : 'every verified address'} (xms_edov)`
+  if (isTrusted) text = `${isLimited ? 'addresses' : 'every address'} (unless xms_edov is false)`
+  else if (!isProvable) text = nobody
+  else if (provider.trustsEmail) text = 'nobody without xms_edov'
+  return { condition: 'verification', text, holds }
 }
 
 /**

@@ -19,8 +19,8 @@ export interface ClientKey {
  */
 export type KeyState = 'next' | 'signing' | 'retired' | 'spare'
 
-export interface KeyWithState<Key> {
-  key: Key
+interface KeyWithState {
+  key: ClientKey
   state: KeyState
 }
 
@@ -96,16 +96,13 @@ export async function makeClientKey(alg: ClientKeyAlgorithm, from: number): Prom
  *
  * @param now milliseconds
  */
-export function keysWithState<Key extends Pick<ClientKey, 'from' | 'spare'>>(
-  keys: readonly Key[],
-  now: number,
-): KeyWithState<Key>[] {
-  const spares = keys.filter(({ spare }) => spare).map((key): KeyWithState<Key> => ({ key, state: 'spare' }))
+export function keysWithState(keys: readonly ClientKey[], now: number): KeyWithState[] {
+  const spares = keys.filter(({ spare }) => spare).map((key): KeyWithState => ({ key, state: 'spare' }))
   const sorted = keys.filter(({ spare }) => !spare).sort((one, other) => start(one) - start(other))
   const started = sorted.filter((key) => start(key) <= now)
   // If the clock was set back, no key may have started. Then the oldest signs: the provider has known it longest.
   const signing = Math.max(started.length - 1, 0)
-  const others = sorted.flatMap((key, at): KeyWithState<Key>[] => {
+  const others = sorted.flatMap((key, at): KeyWithState[] => {
     if (at > signing) return [{ key, state: 'next' }]
     if (at === signing) return [{ key, state: 'signing' }]
     const successor = sorted[at + 1]

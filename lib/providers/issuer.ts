@@ -15,7 +15,6 @@ export const personalAccounts = '9188040d-6c67-4c5b-b112-36a304b66dad'
 
 const issuerPattern = /^([^?#]+)\/([^/?#]+)\/v2\.0$/
 
-/** Returns the tenant in an issuer of Entra: a GUID, or `organizations`. */
 export function tenantIn(issuer: string): string | undefined {
   const [, , tenant = ''] = issuerPattern.exec(issuer) ?? []
   return tenant === organizations || guid.test(tenant) ? tenant : undefined
@@ -63,11 +62,6 @@ export function admits(provider: Tenancy, tenant: unknown): boolean {
  */
 export function keyIssuersFor({ issuer: own }: Pick<Tenancy, 'issuer'>, issuer: unknown): unknown[] {
   return [issuer, templateOf(own), undefined]
-}
-
-/** True if a key of Entra with this `issuer` may sign for an issuer. */
-export function maySign(provider: Tenancy, issuer: string, keyIssuer: unknown): boolean {
-  return keyIssuersFor(provider, issuer).includes(keyIssuer)
 }
 
 /** True if the settings list the accepted tenants, so that the operator has chosen whose claims to trust. */

@@ -8,56 +8,31 @@ import { type Check, type Provider, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
 import {
   changedSettings,
-  fromColumns,
+  columnOf,
+  type DetectedSetting,
   needsRetest,
+  readStoredSettings,
   type StoredSettings,
-  settingColumns,
+  storedSettingNames,
   toColumns,
 } from './settings.ts'
 
 /** Omitted: unchanged. `null`: removed. */
 export interface SecretChanges {
   clientSecret?: string | null | undefined
-  /** Keys of `private_key_jwt`. */
   clientKeys?: readonly ClientKey[] | undefined
 }
 
 export type NewProvider = StoredSettings & Pick<Provider, 'portal' | 'slug' | 'preset' | 'enabled'>
 
-export interface PassedTestSignIn {
+interface PassedTestSignIn extends Pick<Provider, 'reauthentication'> {
   /** Id of the active user as whom it would have signed in. */
   userId: string | undefined
   /** The client authentication that the provider accepted in place of the configured one; it is used from now on. */
-  method: DetectedClientMethod | undefined
-  reauthentication: Provider['reauthentication']
+  method: (Pick<StoredSettings, DetectedSetting> & { kid?: string | undefined }) | undefined
 }
 
-type DetectedClientMethod = Pick<
-  StoredSettings,
-  'clientAuthentication' | 'secretEncoding' | 'assertionAudience'
-> & { kid?: string | undefined }
-
-/** A row without secrets. */
-export type ProviderRow = StateColumns & Record<string, unknown>
-
-interface StateColumns {
-  id: string
-  portal: string
-  slug: string
-  preset: string
-  enabled: boolean | number
-  recommended: boolean | number
-  position: number
-  test_sign_in_at: string | null
-  test_sign_in_user_id: string | null
-  reauthentication: Provider['reauthentication'] | null
-  retire_at: string | null
-  relink_since: string | null
-  last_test: string | null
-  version: number
-}
-
-const stateColumns: (keyof StateColumns)[] = [
+const stateNames = [
   'id',
   'portal',
   'slug',
@@ -65,16 +40,20 @@ const stateColumns: (keyof StateColumns)[] = [
   'enabled',
   'recommended',
   'position',
-  'test_sign_in_at',
-  'test_sign_in_user_id',
+  'testSignInAt',
+  'testSignInUserId',
   'reauthentication',
-  'retire_at',
-  'relink_since',
-  'last_test',
+  'retireAt',
+  'relinkSince',
+  'lastTest',
   'version',
-]
+] as const satisfies (keyof Provider)[]
 
-export const providerColumns = (): string[] => [...stateColumns, ...settingColumns()]
+/** A row without secrets, by the names of `providerColumns`. */
+export type ProviderRow = Readonly<Record<string, unknown>>
+
+export const providerColumns = (): Record<string, string> =>
+  Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -125,7 +104,6 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
-  /** @throws ManagementError `not_found` */
   async get(portal: string, slug: string): Promise<Provider> {
     const provider = await this.find(portal, slug)
     if (!provider)
@@ -225,24 +203,27 @@ export class ProvidersTable {
     return await this.get(provider.portal, provider.slug)
   }
 
-  /**
-   * @param sessions `end`: sessions that started with the provider must end, also those that are just starting
-   * @throws ManagementError `conflict` when a provider to enable has changed; disabling works in any case
-   */
-  async setEnabled(provider: Provider, enabled: boolean, sessions?: 'end'): Promise<void> {
+  /** @throws ManagementError `conflict` when the provider has changed */
+  async enable(provider: Provider): Promise<void> {
     const { id, version } = provider
     const now = new Date().toISOString()
-    const updated = await this.#rows()
-      .where({ id, ...(enabled && { version }) })
-      .update({
-        enabled,
-        // Enabling cancels a retirement date that has passed; a future one stays.
-        ...(enabled && { retire_at: this.#knex.raw('case when retire_at > ? then retire_at end', [now]) }),
-        ...(sessions && { retire_at: now }),
-        ...this.#newVersion(now),
-      })
+    // Enabling cancels a retirement date that has passed; a future one stays.
+    const retire_at = this.#knex.raw('case when retire_at > ? then retire_at end', [now])
+    const changes = { enabled: true, retire_at, ...this.#newVersion(now) }
     // Enable only the settings that were tested.
-    if (enabled && updated === 0) throw conflictError(provider)
+    if ((await this.#rows().where({ id, version }).update(changes)) === 0) throw conflictError(provider)
+  }
+
+  /**
+   * @param how.endsSessions sessions that started with the provider must end, also those that are just starting
+   * @param how.removes hides it everywhere; it is kept for a while, so that it can be restored
+   */
+  async disable({ id }: Provider, how: { endsSessions?: boolean; removes?: boolean } = {}): Promise<void> {
+    const now = new Date().toISOString()
+    const removed = how.removes && { recommended: false, removed_at: now }
+    const retired = how.endsSessions && { retire_at: now }
+    const changes = { enabled: false, ...removed, ...retired, ...this.#newVersion(now) }
+    await this.#rows().where({ id }).update(changes)
   }
 
   /** @param slug omitted: no provider is recommended */
@@ -290,25 +271,9 @@ export class ProvidersTable {
   }
 
   /** Not a change of the provider: it disturbs no sign-in. */
-  async recordReauthentication(
-    { id, version }: Provider,
-    reauthentication: Provider['reauthentication'],
-  ): Promise<void> {
-    await this.#rows().where({ id, version }).update({ reauthentication })
-  }
-
-  /** Hides the provider everywhere. It is kept for a while, so that it can be restored. */
-  async remove({ id }: Provider, sessions?: 'end'): Promise<void> {
-    const now = new Date().toISOString()
-    await this.#rows()
-      .where({ id })
-      .update({
-        enabled: false,
-        recommended: false,
-        removed_at: now,
-        ...(sessions && { retire_at: now }),
-        ...this.#newVersion(now),
-      })
+  async recordReauthentication(provider: Provider, found: Provider['reauthentication']): Promise<void> {
+    const { id, version } = provider
+    await this.#rows().where({ id, version }).update({ reauthentication: found })
   }
 
   #rows(): Knex.QueryBuilder {
@@ -320,10 +285,8 @@ export class ProvidersTable {
     return { version: this.#knex.raw('version + 1'), updated_at: now }
   }
 
-  async #seal(
-    { clientSecret, clientKeys }: SecretChanges,
-    id: string,
-  ): Promise<Record<string, string | null>> {
+  async #seal(secrets: SecretChanges, id: string): Promise<Record<string, string | null>> {
+    const { clientSecret, clientKeys } = secrets
     return {
       ...(clientSecret !== undefined && {
         client_secret: clientSecret && (await this.secretBox.close(clientSecret, id)),
@@ -365,31 +328,22 @@ function conflictError({ slug }: Provider): ManagementError {
 }
 
 export function providerFromRow(row: ProviderRow): Provider {
+  const state: Record<string, unknown> = {}
+  for (const name of stateNames) state[name] = row[name] ?? undefined
+  const { enabled, retireAt, lastTest } = state
   return {
-    ...fromColumns(row),
-    id: row.id,
-    portal: row.portal,
-    slug: row.slug,
-    preset: row.preset,
+    ...readStoredSettings(row),
+    ...(state as Pick<Provider, (typeof stateNames)[number]>),
     // After its retirement date a provider is disabled for every caller, even if the row is still enabled.
-    enabled: Boolean(row.enabled) && (row.retire_at === null || row.retire_at > new Date().toISOString()),
+    enabled: Boolean(enabled) && (retireAt === undefined || String(retireAt) > new Date().toISOString()),
     recommended: Boolean(row.recommended),
-    position: row.position,
-    testSignInAt: row.test_sign_in_at ?? undefined,
-    testSignInUserId: row.test_sign_in_user_id ?? undefined,
-    reauthentication: row.reauthentication ?? undefined,
-    retireAt: row.retire_at ?? undefined,
-    relinkSince: row.relink_since ?? undefined,
-    lastTest: row.last_test === null ? undefined : (JSON.parse(row.last_test) as Provider['lastTest']),
-    version: row.version,
+    lastTest: lastTest === undefined ? undefined : (JSON.parse(String(lastTest)) as Provider['lastTest']),
   }
 }
 
 /** A window that is extended keeps the time at which it opened. */
-function opensRelinking(
-  { relinkUntil: before }: Provider,
-  { relinkUntil }: Partial<StoredSettings>,
-): boolean {
+function opensRelinking(provider: Provider, { relinkUntil }: Partial<StoredSettings>): boolean {
+  const { relinkUntil: before } = provider
   const isOpen = before !== undefined && before > new Date().toISOString()
   return relinkUntil !== undefined && !isOpen
 }

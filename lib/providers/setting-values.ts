@@ -90,13 +90,11 @@ export const emailDomain = z
     'write a domain such as `example.com` (internationalised ones as `xn--…`)',
   )
 
-/** Splits `contoso.com@<tenant id>`. */
 export function splitEmailDomain(entry: string): { domain: string; tenant: string | undefined } {
   const [domain = '', tenant] = entry.split('@')
   return { domain, tenant }
 }
 
-/** a year */
 export const maxAgeLimitSeconds = 366 * 24 * 3600
 
 /** Forms and the command line send text. Half a minute at least: users may take that long after `auth_time`. */
@@ -122,7 +120,6 @@ export const timestamp = z
   )
   .transform((text) => new Date(text).toISOString())
 
-/** At most 30 days ahead. */
 export const nearTimestamp = timestamp.refine(
   (at) => Date.parse(at) <= Date.now() + 30 * DAY,
   'choose a date within the next 30 days',

@@ -29,7 +29,6 @@ import {
 export interface Setting<Value = unknown> {
   /** Validates the administrator's input. `.default()` fills in omitted values. */
   schema: z.ZodType<Value>
-  column: string
   /** Default: the value unchanged. `sealed`: a secret, encrypted at rest and never part of a `Provider`. */
   storedAs?: 'json' | 'boolean' | 'sealed'
   /** Read from a row that has no value. */
@@ -67,12 +66,19 @@ export interface Setting<Value = unknown> {
 
 const setting = <Value>(definition: Setting<Value>): Setting<Value> => definition
 
-/** A new setting needs a row here, its column in a migration, and the code that uses it. */
+const oneOf = <const Value extends string>(choices: readonly Value[]) =>
+  ({ schema: z.enum(choices).optional(), control: 'select', choices }) as const
+
+const onOff = { schema: z.boolean().default(false), storedAs: 'boolean', control: 'checkbox' } as const
+
+const listOf = (item: z.ZodType<string>, most: number) =>
+  ({ schema: z.array(item).max(most).default([]), storedAs: 'json', control: 'list' }) as const
+
+/** A new setting needs a row here, its column in a migration (`emailDomains`: `email_domains`), and the code that uses it. */
 export const settings = {
   /** Name on the login page. */
   displayName: setting({
     schema: printable.trim().min(1).max(100, 'is too long'),
-    column: 'display_name',
     affectsSignIn: false,
     flag: '--name <text>',
     label: 'Display name',
@@ -84,7 +90,6 @@ export const settings = {
   /** The provider's issuer identifier, character by character (OpenID Connect Discovery 1.0, 4.3). */
   issuer: setting({
     schema: issuerUrl,
-    column: 'issuer',
     decidesTrust: true,
     decidesSecretRecipient: true,
     flag: '--issuer <url>',
@@ -97,7 +102,6 @@ export const settings = {
   /** The discovery document, where it is not at the issuer's well-known URL. Its issuer must be on the same origin. */
   metadataUrl: setting({
     schema: metadataUrl.optional(),
-    column: 'metadata_url',
     decidesTrust: true,
     decidesSecretRecipient: true,
     flag: '--metadata-url <url>',
@@ -109,7 +113,6 @@ export const settings = {
   /** The client identifier that the provider issued (RFC 6749, 2.2). At most 255 characters. */
   clientId: setting({
     schema: printable.min(1).max(255, 'is too long'),
-    column: 'client_id',
     decidesTrust: true,
     flag: '--client-id <id>',
     label: 'Client ID',
@@ -119,7 +122,6 @@ export const settings = {
   /** Encrypted at rest and never returned. Omitted: a public client, or one that authenticates with keys. */
   clientSecret: setting({
     schema: printable.min(1).max(2000, 'is too long').optional(),
-    column: 'client_secret',
     storedAs: 'sealed',
     flag: '--client-secret-file <file>',
     label: 'Client secret',
@@ -130,7 +132,6 @@ export const settings = {
   /** Where the client secret is read from, in place of `clientSecret`: `env:NAME` or `file:/path`. See `secretReferences`. */
   clientSecretReference: setting({
     schema: secretReference.optional(),
-    column: 'client_secret_reference',
     codeOnly: true,
     flag: '--client-secret-reference <reference>',
     label: 'Client secret from',
@@ -140,7 +141,6 @@ export const settings = {
   /** When the client secret expires at the provider. ISO 8601. */
   clientSecretExpiresAt: setting({
     schema: timestamp.optional(),
-    column: 'client_secret_expires_at',
     affectsSignIn: false,
     local: true,
     flag: '--client-secret-expires <date>',
@@ -151,25 +151,19 @@ export const settings = {
   }),
   /** How the portal authenticates to the provider. Omitted: found by the connection test. */
   clientAuthentication: setting({
-    schema: z.enum(clientAuthentications).optional(),
-    column: 'client_authentication',
+    ...oneOf(clientAuthentications),
     flag: '--client-authentication <method>',
     label: 'Authentication method',
-    control: 'select',
-    choices: clientAuthentications,
     emptyChoice: 'Detected by the connection test',
     section: 'protocol',
   }),
   /** How `client_secret_basic` encodes id and secret. Omitted: found by the connection test. */
   secretEncoding: setting({
-    schema: z.enum(secretEncodings).optional(),
-    column: 'secret_encoding',
+    ...oneOf(secretEncodings),
     fallback: 'form',
     flag: '--secret-encoding <encoding>',
     label: 'Secret encoding',
     hint: 'Only for client_secret_basic. Empty: the connection test detects it.',
-    control: 'select',
-    choices: secretEncodings,
     emptyChoice: 'Detected by the connection test',
     section: 'protocol',
   }),
@@ -178,14 +172,11 @@ export const settings = {
    * issuer's origin.
    */
   assertionAudience: setting({
-    schema: z.enum(assertionAudiences).optional(),
-    column: 'assertion_audience',
+    ...oneOf(assertionAudiences),
     fallback: 'issuer',
     flag: '--assertion-audience <audience>',
     label: 'Audience of client assertions',
     hint: 'Only for private_key_jwt and client_secret_jwt. Empty: the connection test detects it.',
-    control: 'select',
-    choices: assertionAudiences,
     emptyChoice: 'Detected by the connection test',
     section: 'protocol',
   }),
@@ -194,65 +185,49 @@ export const settings = {
    * announces.
    */
   signingAlgorithm: setting({
-    schema: z.enum(signingAlgorithms).optional(),
-    column: 'signing_algorithm',
+    ...oneOf(signingAlgorithms),
     decidesTrust: true,
     flag: '--signing-algorithm <algorithm>',
     label: 'Signing algorithm of tokens',
     hint: 'Empty: every asymmetric algorithm that the provider announces. The test sign-in shows which one it uses.',
-    control: 'select',
-    choices: signingAlgorithms,
     emptyChoice: 'Any that the provider announces',
     section: 'protocol',
   }),
   /** How the authorization response returns. Omitted: the provider's default, `query`. */
   responseMode: setting({
-    schema: z.enum(['query', 'form_post']).optional(),
-    column: 'response_mode',
+    ...oneOf(['query', 'form_post']),
     flag: '--response-mode <mode>',
     label: 'Response mode',
-    control: 'select',
-    choices: ['query', 'form_post'],
     emptyChoice: 'Default (query)',
     section: 'protocol',
   }),
   /** Pushes each authorization request to the provider (RFC 9126). Default false: only if the provider requires it for all clients. */
   pushedRequests: setting({
-    schema: z.boolean().default(false),
-    column: 'pushed_requests',
-    storedAs: 'boolean',
+    ...onOff,
     flag: '--pushed-requests',
     label: 'Pushed authorization requests (PAR)',
     hint: 'Turn on if the provider requires them for this client only. It is not needed if all clients must send them.',
-    control: 'checkbox',
     section: 'protocol',
   }),
   /** Requests tokens that are bound to a key of this sign-in (RFC 9449). Default false. */
   dpop: setting({
-    schema: z.boolean().default(false),
-    column: 'dpop',
-    storedAs: 'boolean',
+    ...onOff,
     flag: '--dpop',
     label: 'Tokens bound to a key (DPoP)',
     hint: 'Only if the client at the provider requires DPoP.',
-    control: 'checkbox',
     section: 'protocol',
   }),
   /** The `prompt` parameter of every sign-in. Omitted: none, so that a user who is signed in at the provider sees no page. */
   prompt: setting({
-    schema: z.enum(prompts).optional(),
-    column: 'prompt',
+    ...oneOf(prompts),
     flag: '--prompt <prompt>',
     label: 'Prompt',
-    control: 'select',
-    choices: prompts,
     emptyChoice: 'None, if the user is signed in there',
     section: 'protocol',
   }),
   /** Seconds since the user authenticated at the provider. Sent as `max_age`, and enforced on `auth_time`. Omitted: any. */
   maxAge: setting({
     schema: maxAgeSeconds.optional(),
-    column: 'max_age',
     decidesTrust: true,
     flag: '--max-age <seconds>',
     label: 'Maximum age of the authentication',
@@ -262,21 +237,17 @@ export const settings = {
   }),
   /** Accepted values of the claim `acr`. Sent as `acr_values`, and enforced on the ID token. Default `[]`: any. */
   acr: setting({
-    schema: z.array(acrValue).max(10).default([]),
-    column: 'acr',
-    storedAs: 'json',
+    ...listOf(acrValue, 10),
     decidesTrust: true,
     flag: '--acr <value...>',
     label: 'Required authentication (acr)',
     hint: 'The ID token must contain one of these values. Each provider has its own. Empty: any.',
     example: 'mfa',
-    control: 'list',
     section: 'protocol',
   }),
   /** Sent with every authorization request. They can never replace a parameter that the plugin sets. */
   authorizationParameters: setting({
     schema: authorizationParameters.default({}),
-    column: 'authorization_parameters',
     storedAs: 'json',
     flag: '--authorization-parameter <name=value...>',
     label: 'Extra authorization parameters',
@@ -288,7 +259,6 @@ export const settings = {
   /** The claim that contains the e-mail address. Default `email`. */
   emailClaim: setting({
     schema: claimName.default('email'),
-    column: 'email_claim',
     decidesTrust: true,
     flag: '--email-claim <claim>',
     label: 'E-mail claim',
@@ -301,28 +271,22 @@ export const settings = {
    * a domain to a tenant.
    */
   emailDomains: setting({
-    schema: z.array(emailDomain).max(100).default([]),
-    column: 'email_domains',
-    storedAs: 'json',
+    ...listOf(emailDomain, 100),
     decidesTrust: true,
     flag: '--email-domain <domain...>',
     label: 'E-mail domains',
     hint: 'Addresses of other domains are never trusted. Empty: any domain.',
     example: 'example.com, example.org',
-    control: 'list',
     section: 'email',
   }),
   /** Whether every address from this provider is trusted, although the provider does not say that it is verified. Default false. */
   trustsEmail: setting({
-    schema: z.boolean().default(false),
-    column: 'trusts_email',
-    storedAs: 'boolean',
+    ...onOff,
     decidesTrust: true,
     flag: '--trusts-email',
     label: 'Trust every e-mail address from this provider',
     warning:
       'Anyone who can set an e-mail address at this provider can then sign in as its owner here. Select it only if your own administrators assign the addresses there.',
-    control: 'checkbox',
     section: 'email',
   }),
   /**
@@ -331,7 +295,6 @@ export const settings = {
    */
   relinkUntil: setting({
     schema: nearTimestamp.optional(),
-    column: 'relink_until',
     affectsSignIn: false,
     decidesTrust: true,
     local: true,
@@ -345,7 +308,6 @@ export const settings = {
   /** The provider vouches for an address only if this claim has one of `organizationValues`. Omitted: no such claim. */
   organizationClaim: setting({
     schema: claimName.optional(),
-    column: 'organization_claim',
     decidesTrust: true,
     flag: '--organization-claim <claim>',
     label: 'Organisation claim',
@@ -355,39 +317,31 @@ export const settings = {
   }),
   /** Values of `organizationClaim`. */
   organizationValues: setting({
-    schema: z.array(printable.trim().min(1).max(255)).max(100).default([]),
-    column: 'organization_values',
-    storedAs: 'json',
+    ...listOf(printable.trim().min(1).max(255), 100),
     decidesTrust: true,
     flag: '--organization-value <value...>',
     label: 'Accepted organisations',
     hint: 'The values of the organisation claim.',
-    control: 'list',
     section: 'email',
   }),
   /** Entra: tenants whose users are admitted, where the issuer serves many. Default `[]`: the issuer's own, or any. */
   tenants: setting({
-    schema: z.array(tenantId).max(100).default([]),
-    column: 'tenants',
-    storedAs: 'json',
+    ...listOf(tenantId, 100),
     decidesTrust: true,
     flag: '--allowed-tenant <guid...>',
     label: 'Tenants',
     hint: 'Directory (tenant) IDs whose users are admitted, if the issuer serves many tenants. Empty: any.',
-    control: 'list',
     section: 'email',
     presets: ['entra'],
   }),
   /** The sessions that sign-out ends. Default `provider`: the portal session, then the provider's. */
   logout: setting({
+    ...oneOf(logoutReaches),
     schema: z.enum(logoutReaches).default('provider'),
-    column: 'logout',
     affectsSignIn: false,
     flag: '--logout <reach>',
     label: 'Sign-out ends',
     hint: 'The portal session always ends.',
-    control: 'select',
-    choices: logoutReaches,
     effects: {
       provider: 'the provider’s session ends, too',
       portal: 'the provider’s session stays',
@@ -398,20 +352,16 @@ export const settings = {
   }),
   /** Whether the provider's pages may end sessions here (OpenID Connect Front-Channel Logout 1.0). Default false. */
   frontChannelLogout: setting({
-    schema: z.boolean().default(false),
-    column: 'front_channel_logout',
-    storedAs: 'boolean',
+    ...onOff,
     affectsSignIn: false,
     flag: '--front-channel-logout',
     label: 'Front-channel logout',
     hint: 'For a provider without back-channel logout. Its ID tokens must contain sid.',
-    control: 'checkbox',
     section: 'network',
   }),
   /** http(s) address of the proxy through which the provider is reached. */
   proxy: setting({
     schema: proxyUrl.optional(),
-    column: 'proxy',
     flag: '--proxy <url>',
     label: 'Proxy',
     hint: 'Only if the provider is reached through one.',
@@ -421,7 +371,6 @@ export const settings = {
   /** PEM certificates that verify the provider's TLS, instead of the system's. */
   certificateAuthority: setting({
     schema: certificates.optional(),
-    column: 'certificate_authority',
     decidesTrust: true,
     decidesSecretRecipient: true,
     flag: '--certificate-authority-file <pem>',
@@ -483,22 +432,27 @@ export function settingsOf(provider: StoredSettings): StoredSettings {
   return Object.fromEntries(settings) as StoredSettings
 }
 
-export const settingColumns = (): string[] => storedEntries().map(([, { column }]) => column)
+export const storedSettingNames = (): SettingName[] => storedEntries().map(([name]) => name)
+
+/** The column of a member of `Provider`. */
+export const columnOf = (name: string): string =>
+  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /** Columns of `sso_providers` for the given settings; secrets are left out. */
 export function toColumns(given: Partial<StoredSettings>): Record<string, unknown> {
   const row: Record<string, unknown> = {}
-  for (const [name, { column, storedAs }] of storedEntries()) {
+  for (const [name, { storedAs }] of storedEntries()) {
     const value = given[name] ?? null
-    if (name in given) row[column] = storedAs === 'json' ? JSON.stringify(value) : value
+    if (name in given) row[columnOf(name)] = storedAs === 'json' ? JSON.stringify(value) : value
   }
   return row
 }
 
-export function fromColumns(row: Record<string, unknown>): StoredSettings {
+/** @param row by names of settings */
+export function readStoredSettings(row: Readonly<Record<string, unknown>>): StoredSettings {
   const settings: Record<string, unknown> = {}
-  for (const [name, { column, schema, storedAs, fallback }] of Object.entries(table)) {
-    const value = row[column]
+  for (const [name, { schema, storedAs, fallback }] of Object.entries(table)) {
+    const value = row[name]
     if (storedAs === 'sealed') continue
     // A row from before the column existed.
     if (value === null || value === undefined) settings[name] = schema.safeParse(undefined).data ?? fallback
@@ -510,9 +464,8 @@ export function fromColumns(row: Record<string, unknown>): StoredSettings {
 
 /** The stored settings in which two providers, or a provider and an update, differ. */
 export function changedSettings(before: StoredSettings, after: Partial<StoredSettings>): SettingName[] {
-  const names = storedEntries().map(([name]) => name)
-  return names.filter(
-    (name) => name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null),
+  return storedEntries().flatMap(([name]) =>
+    name in after && JSON.stringify(before[name] ?? null) !== JSON.stringify(after[name] ?? null) ? name : [],
   )
 }
 

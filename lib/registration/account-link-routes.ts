@@ -24,10 +24,8 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
    * An attacker may have registered the user's address by the classic login before them. A session without a proof of the address
    * must not add a sign-in method, unless the user enters a code that was sent to the address.
    */
-  async function proofOf(
-    req: Request,
-    { identity, portal, provenEmail }: PendingRegistration,
-  ): Promise<Proof> {
+  async function proofOf(req: Request, pending: PendingRegistration): Promise<Proof> {
+    const { identity, portal, provenEmail } = pending
     const user = req.user as User
     const email = addressOf(user)
     if ([identity.emailTrusted && identity.email, provenEmail].includes(email)) return 'new'
@@ -38,10 +36,8 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
   }
 
   /** A thief of the session may have kept the cookie of a method that the user has removed in the meantime. */
-  async function assertNotRemovedSince(
-    { id }: User,
-    { identity, portal }: PendingRegistration,
-  ): Promise<void> {
+  async function assertNotRemovedSince(user: User, { identity, portal }: PendingRegistration): Promise<void> {
+    const { id } = user
     const removed = (await users.blocked.find(portal, identity)).some(
       ({ blockedAt, reason, userId }) =>
         reason === 'removed' && userId === String(id) && Date.parse(blockedAt) > identity.askedAt,
@@ -110,7 +106,6 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
   return router
 }
 
-/** Whether a pending registration waits for this user's consent. */
 export function isProvedBy({ id }: User, { provedUserId }: PendingRegistration): boolean {
   return provedUserId === String(id)
 }

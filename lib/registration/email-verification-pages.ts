@@ -3,15 +3,27 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
+import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import { codeMinutes } from './email-verification.ts'
+import { codeMinutes, type Verdict } from './email-verification.ts'
 
 /** A mistake in the input, or a failed delivery: key of a message under `proof.errors`, and the status of the page. */
 export interface FormError {
   sentence: 'emailInvalid' | 'tooMany' | 'mailFailed' | 'codeMalformed' | 'codeWrong' | 'codeOver'
   status: 422 | 429 | 502
-  /** remaining attempts */
   left?: number
+}
+
+/** @param verdict that did not prove the address */
+export function codeError(verdict: Verdict): FormError {
+  const left = verdict.result === 'wrong' ? verdict.left : 0
+  return left > 0 ? { sentence: 'codeWrong', left, status: 422 } : { sentence: 'codeOver', status: 422 }
+}
+
+/** `entry` is shown beside the field. */
+export function describeFormError(error: FormError | undefined, t: Locale['t']) {
+  const sentence = error && t(`proof.errors.${error.sentence}`, { count: error.left ?? 0 })
+  return { sentence, entry: error?.status === 422 ? sentence : undefined }
 }
 
 interface EmailVerificationPage {
@@ -50,14 +62,13 @@ export class EmailVerificationPages {
     const { returnTo } = pending
     const user = req.user as User | undefined
     const { t } = this.#pages.locale(req)
-    const sentence = error && t(`proof.errors.${error.sentence}`, { count: error.left ?? 0 })
     res.status(error?.status ?? 200)
     await this.#pages.show(req, res, view, {
       email,
       typed: typed.slice(0, 254),
       again,
       minutes: codeMinutes,
-      error: { sentence, entry: error?.status === 422 ? sentence : undefined },
+      error: describeFormError(error, t),
       account: accountLabel(pending),
       provider: { displayName: provider.displayName },
       user,

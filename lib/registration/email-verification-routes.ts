@@ -12,7 +12,7 @@ import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { isProvedBy } from './account-link-routes.ts'
 import { codeMinutes, provableEmail, readCode } from './email-verification.ts'
-import type { FormError } from './email-verification-pages.ts'
+import { codeError, type FormError } from './email-verification-pages.ts'
 import type { EmailVerification, RegistrationRouteModules } from './registrations.ts'
 
 /**
@@ -29,11 +29,8 @@ export function emailVerificationRoutes(
   const { pendingRegistrations } = signIn
 
   /** @returns false if the records of this client are used up */
-  async function record(
-    req: Request,
-    { portal, provider }: PendingRegistration,
-    outcome: Outcome,
-  ): Promise<boolean> {
+  async function record(req: Request, pending: PendingRegistration, outcome: Outcome): Promise<boolean> {
+    const { portal, provider } = pending
     if (!refusalLog.admits(req, portal)) return false
     await events.record({ ...outcome, portal, provider, clientAddress: req.ip })
     return true
@@ -92,25 +89,20 @@ export function emailVerificationRoutes(
     const { sent } = pending
     if (!sent) return toNextStep(req, res)
     const typed = readField(req, 'code')
-    const showError = (error: Omit<FormError, 'status'>) =>
-      emailVerification.pages.show(req, res, step, {
-        view: 'verify',
-        email: sent.email,
-        typed,
-        error: { ...error, status: 422 },
-      })
+    const { email } = sent
+    const showError = (error: FormError) =>
+      emailVerification.pages.show(req, res, step, { view: 'verify', email, typed, error })
     const code = readCode(typed)
-    if (code === undefined) return await showError({ sentence: 'codeMalformed' })
+    if (code === undefined) return await showError({ sentence: 'codeMalformed', status: 422 })
     const verdict = await emailVerification.codes.verify(pending, sent, code)
     if (verdict.result === 'proven') {
       await record(req, pending, { kind: 'email-verified' })
-      if (!req.user) return await applyDecision(req, res, step, sent.email)
-      await pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail: sent.email })
+      if (!req.user) return await applyDecision(req, res, step, email)
+      await pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail: email })
       return toNextStep(req, res)
     }
     await record(req, pending, failure(verdict.result))
-    const left = verdict.result === 'wrong' ? verdict.left : 0
-    await showError(left > 0 ? { sentence: 'codeWrong', left } : { sentence: 'codeOver' })
+    await showError(codeError(verdict))
   }
 
   /** Only here can a pending registration sign in an existing user: with a code that was entered in this request. */
@@ -169,7 +161,7 @@ function failure(reason: string): Outcome {
   return { kind: 'email-code-failed', detail: { reason } }
 }
 
-function readField(req: Request, field: string): string {
+export function readField(req: Request, field: string): string {
   const value = (req.body as Record<string, unknown> | undefined)?.[field]
   return typeof value === 'string' ? value : ''
 }

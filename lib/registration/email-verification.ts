@@ -5,12 +5,14 @@ import { deriveKey } from '../shared/seal.ts'
 import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 
+/** `over`: the code is not valid any more: used, replaced, expired, or too many attempts. */
+export type Verdict = { result: 'proven' | 'over' } | { result: 'wrong'; left: number }
+
 /** A code is valid only for the pending registration, or the session, that it was sent for. */
 type VerificationContext = Pick<PendingRegistration, 'id' | 'portal'> & {
   identity: Pick<PendingRegistration['identity'], 'issuer' | 'subject'>
 }
 
-/** A code expires after this many minutes. */
 export const codeMinutes = 10
 const maxAttempts = 5
 const maxCodes = 3
@@ -81,12 +83,7 @@ export class EmailVerifications {
     return sent
   }
 
-  /** @returns `over` if the code is not valid any more: used, replaced, expired, or too many attempts */
-  async verify(
-    pending: VerificationContext,
-    sent: VerificationCode,
-    code: string,
-  ): Promise<{ result: 'proven' | 'over' } | { result: 'wrong'; left: number }> {
+  async verify(pending: VerificationContext, sent: VerificationCode, code: string): Promise<Verdict> {
     const { id } = sent
     const row = await this.#countAttempt(id, pending.id)
     if (!row) return { result: 'over' }
@@ -108,14 +105,10 @@ export class EmailVerifications {
         .where('attempts', '<', maxAttempts)
         .where('expires_at', '>', isoAt(Date.now()))
         .first()
-      const attempts = (row?.attempts ?? 0) + 1
-      if (
-        !row ||
-        (await this.#rows()
-          .where({ id, ...row })
-          .update({ attempts })) === 1
-      )
-        return row && { ...row, attempts }
+      if (!row) return undefined
+      const attempts = row.attempts + 1
+      const unchanged = this.#rows().where({ id, ...row })
+      if ((await unchanged.update({ attempts })) === 1) return { ...row, attempts }
     }
   }
 

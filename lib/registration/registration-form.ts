@@ -68,11 +68,8 @@ export function readForm(body: unknown, { fields }: RegistrationFormOptions): Fo
   }
 }
 
-export function checkForm(
-  input: FormInput,
-  { fields, terms }: RegistrationFormOptions,
-  t: Locale['t'],
-): FormErrors {
+export function checkForm(input: FormInput, form: RegistrationFormOptions, t: Locale['t']): FormErrors {
+  const { fields, terms } = form
   const errors: FormErrors = {}
   if (input.name === '' || /\p{Cc}/u.test(input.name)) errors.name = t('registration.errors.nameMissing')
   else if (input.name.length > maxLength) errors.name = t('registration.errors.nameTooLong')

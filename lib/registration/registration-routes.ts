@@ -1,7 +1,7 @@
 import { type Request, type Response, Router } from 'express'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
-import type { Registration, User, UserDirectory } from '../users/user-directory.ts'
+import type { Registration, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { checkForm, type FormErrors, type FormInput, readForm } from './registration-form.ts'
 import type { RegistrationRouteModules } from './registrations.ts'
@@ -24,10 +24,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
       action: urls.path('/register'),
       cancelHref: urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
       provider: { displayName: provider.displayName },
-      email: {
-        value: registrationEmail(pending) ?? '',
-        provenByCode: pending.provenEmail !== undefined,
-      },
+      email: { value: registrationEmail(pending) ?? '', provenByCode: pending.provenEmail !== undefined },
       name: { value: input.name, error: errors.name },
       fields: form.fields.map((field) => ({
         name: `field.${field.name}`,
@@ -62,11 +59,8 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     await verification.show(req, res, step, { view: 'address', typed: sent?.email ?? identity.email })
   }
 
-  async function register(
-    req: Request,
-    res: Response,
-    { pending, provider }: RegistrationStep,
-  ): Promise<void> {
+  async function register(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { pending, provider } = step
     const { identity, portal, provenEmail, returnTo } = pending
     const { decision, staleUserId } = await signIn.resolver.resolve(identity, provider, { provenEmail })
     switch (decision.kind) {
@@ -84,8 +78,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     }
     const input = readForm(req.body, form)
     const errors = checkForm(input, form, pages.locale(req).t)
-    if (Object.keys(errors).length > 0)
-      return await showForm(req, res, { pending, provider }, { input, errors })
+    if (Object.keys(errors).length > 0) return await showForm(req, res, step, { input, errors })
 
     const { name, fields } = input
     const user = await createUser(users, { email: decision.email, name, fields }, portal)
@@ -101,12 +94,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
   return router
 }
 
-/** @returns `undefined` if a concurrent registration took the address */
-async function createUser(
-  users: UserDirectory,
-  newUser: Registration,
-  portal: string,
-): Promise<User | undefined> {
+async function createUser(users: UserDirectory, newUser: Registration, portal: string) {
   try {
     return await users.create(newUser, portal)
   } catch (error) {

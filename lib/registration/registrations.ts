@@ -29,7 +29,6 @@ export interface EmailVerification {
 export interface RegistrationRouteModules {
   readonly events: EventLog
   readonly pages: Pages
-  /** parses posts, after refusing those from other sites */
   readonly posted: RequestHandler[]
   readonly refusalLog: RefusalLog
   readonly registration: Registrations
@@ -53,7 +52,6 @@ export class Registrations {
       form: RegistrationFormOptions
       pages: Pages
       secrets: readonly string[]
-      /** left out without a mailer */
       mail: Mail | undefined
       signIn: SignIn
       providersTable: ProvidersTable

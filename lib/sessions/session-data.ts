@@ -79,6 +79,8 @@ export class LocationResolver {
 export interface SignInSession {
   /** distinguishes our value from that of a host's own Passport */
   portalSso: 1
+  /** prefix of the instance that started it; older versions leave it out */
+  instance?: string
   portal: string
   userId: string
   /** milliseconds since 1970 */
@@ -108,12 +110,16 @@ export interface SignedInVia {
 
 type PassportSession = { passport?: { user?: unknown } }
 
-/** @returns `undefined` also for data of a host's own Passport */
-export function readSignInSession(session: object): SignInSession | undefined {
+/**
+ * @param instance prefix of the instance that reads it; omitted for the session of any instance
+ * @returns `undefined` also for data of a host's own Passport, and of another instance that shares the host's session
+ */
+export function readSignInSession(session: object, instance?: string): SignInSession | undefined {
   const value = (session as PassportSession).passport?.user
-  return typeof value === 'object' && value !== null && 'portalSso' in value
-    ? (value as SignInSession)
-    : undefined
+  if (typeof value !== 'object' || value === null || !('portalSso' in value)) return undefined
+  const signInSession = value as SignInSession
+  const { instance: owner = instance } = signInSession
+  return instance === undefined || owner === instance ? signInSession : undefined
 }
 
 export function signedInViaOf(signInSession: SignInSession | undefined): SignedInVia | undefined {
@@ -146,12 +152,11 @@ export interface NewSignIn {
 
 /** @param signIn omitted when the host signs the user in by `req.login` */
 export function newSignInSession(
-  portal: string,
-  userId: string,
+  owner: { instance: string; portal: string; userId: string },
   signIn: NewSignIn | undefined,
 ): SignInSession {
   const now = Date.now()
-  const common = { portalSso: 1, portal, userId, since: now } as const
+  const common = { portalSso: 1, ...owner, since: now } as const
   // The host has just authenticated the user. A provider that sends no `auth_time` gives no such guarantee.
   if (!signIn) return { ...common, authenticatedAt: now }
   const { provider, issuer, subject, logoutHint, authenticatedAt, acr } = signIn

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Request } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/time.ts'
-import type { PortalResolver } from '../web/request.ts'
+import type { Core } from '../web/core.ts'
 import { type Revocation, revocationTimeoutMs } from './revocation.ts'
 import {
   type LocationResolver,
@@ -41,14 +41,14 @@ type HostMethod = (this: unknown, done: Done) => unknown
  * under an id that no session has, and `attach` gives it to the new session, so that a revocation finds it at every moment.
  */
 export class SessionRow {
-  readonly #portalOf: PortalResolver
+  readonly #core: Pick<Core, 'portalOf' | 'prefix'>
   readonly #modules: SessionRowModules
   readonly #requestSessions = new WeakMap<Request, SignInSession>()
   /** request → id under which the row of its detached session is parked */
   readonly #parkedAs = new WeakMap<Request, string>()
 
-  constructor(core: { portalOf: PortalResolver }, modules: SessionRowModules) {
-    this.#portalOf = core.portalOf
+  constructor(core: Pick<Core, 'portalOf' | 'prefix'>, modules: SessionRowModules) {
+    this.#core = core
     this.#modules = modules
   }
 
@@ -65,11 +65,12 @@ export class SessionRow {
    */
   async attach(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession> {
     const { table, revocation, limits, locations } = this.#modules
-    const portal = this.#portalOf(req)
+    const { portalOf, prefix: instance } = this.#core
+    const portal = portalOf(req)
     const previous = this.#requestSessions.get(req)
     const parked = this.#parkedAs.get(req)
     this.#parkedAs.delete(req)
-    const next = newSignInSession(portal, userId, signIn)
+    const next = newSignInSession({ instance, portal, userId }, signIn)
     const isRefresh = !signIn && previous?.portal === portal && previous.userId === userId
     if (isRefresh && parked !== undefined && (await table.rename(parked, req.sessionID))) return previous
     const endedPrevious =

@@ -7,8 +7,8 @@ import { ConfigurationError, describeError, PortalSsoError } from '../shared/err
 import type { Logger } from '../shared/logger.ts'
 import { deriveKey } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
 import type { RedisCounter } from '../web/rate-limit.ts'
-import { cookieName } from '../web/sealed-cookie.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 const storeTimeoutMs = 2000
@@ -100,15 +100,14 @@ const outages = /^(?:SocketClosedUnexpectedlyError|ConnectionTimeoutError|Socket
  *
  * @throws ConfigurationError for another client, and for one that is not connected
  */
-export async function assertRedisClient(redis: RedisLike, logger: Logger): Promise<void> {
-  const key = `portal-sso:probe:${randomUUID()}`
+export async function assertRedisClient(redis: RedisLike, logger: Logger, prefix: string): Promise<void> {
+  const key = `${prefix}probe:${randomUUID()}`
   try {
     const expiration = { type: 'EX', value: 60 } as const
     await withTimeout(probeTimeoutMs, redis.set(key, '1', { expiration }))
-    const script = "return redis.call('PTTL', KEYS[1])"
-    const left = await withTimeout(probeTimeoutMs, redis.eval(script, { keys: [key], arguments: [] }))
+    const left = await withTimeout(probeTimeoutMs, millisecondsLeft(redis, key))
     await withTimeout(probeTimeoutMs, redis.del([key]))
-    if (Number(left) > 0) return
+    if (left > 0) return
   } catch (cause) {
     const { code, name } = cause as { code?: unknown; name?: unknown }
     if (code !== 'timeout' && code !== 'ECONNREFUSED' && !outages.test(String(name)))
@@ -119,17 +118,24 @@ export async function assertRedisClient(redis: RedisLike, logger: Logger): Promi
   throw new ConfigurationError(`${expected}: this one sets no expiry`)
 }
 
+/** With EVAL, which the rate limits need, too: a restricted Redis user needs no further right. @returns -2 for a missing key */
+async function millisecondsLeft(redis: RedisLike, key: string): Promise<number> {
+  return Number(await redis.eval("return redis.call('PTTL', KEYS[1])", { keys: [key], arguments: [] }))
+}
+
 type Done = (error?: unknown, value?: unknown) => void
 
 /** An instance that has dropped an entry writes one extra time. */
 const maxRememberedWrites = 20_000
-const prefix = 'portal-sso:session:'
+const lookUpTimeoutMs = SECOND / 2
 
 /**
  * connect-redis with a time limit. The client queues commands while Redis is down; a guarded page must then answer 503 instead of
  * hanging, and must not treat the user as signed out.
  */
 export class TimeLimitedRedisStore extends RedisStore {
+  readonly #client: RedisLike
+  readonly #keyPrefix: string
   readonly #limits: LimitsByPortal
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
@@ -139,7 +145,8 @@ export class TimeLimitedRedisStore extends RedisStore {
     sizeCalculation: () => 1,
   })
 
-  constructor(client: RedisLike, limits: LimitsByPortal) {
+  constructor(client: RedisLike, limits: LimitsByPortal, instancePrefix: string) {
+    const prefix = `${instancePrefix}session:`
     const ttl = (data: SessionData) => Math.ceil(limits.storeTtl(data).ttlMs / 1000)
     super({ client, prefix, ttl })
     const overwriting: Pick<RedisLike, 'set' | 'del'> = {
@@ -147,7 +154,20 @@ export class TimeLimitedRedisStore extends RedisStore {
       del: (keys) => client.del(keys),
     }
     this.#overwriting = new RedisStore({ client: overwriting, prefix, ttl })
+    this.#client = client
+    this.#keyPrefix = prefix
     this.#limits = limits
+  }
+
+  /**
+   * Sessions that Redis has evicted or lost. One command for each key, sent together: the keys of a cluster are on several nodes.
+   *
+   * @returns none while Redis is down
+   */
+  async findMissing(sessionIds: readonly string[]): Promise<ReadonlySet<string>> {
+    const lookUps = sessionIds.map(async (id) => await millisecondsLeft(this.#client, this.#keyPrefix + id))
+    const left = await withTimeout(lookUpTimeoutMs, Promise.all(lookUps)).catch((): number[] => [])
+    return new Set(sessionIds.filter((_id, at) => left[at] === -2))
   }
 
   override createSession(req: Request, data: SessionData) {
@@ -199,17 +219,8 @@ async function callbackify(result: Promise<unknown>, done: Done = () => {}): Pro
   done(undefined, value)
 }
 
-/**
- * Creates the store for sessions: Redis, or the memory of this process for development.
- *
- * @throws ConfigurationError without Redis in production, where a restart would sign out everybody
- */
-export function createSessionStore(
-  { logger }: { logger: Logger },
-  limits: LimitsByPortal,
-  redis: RedisLike | undefined,
-): Store {
-  if (redis) return new TimeLimitedRedisStore(redis, limits) as Store
+/** @throws ConfigurationError in production, where a restart would sign out everybody */
+export function createMemoryStore(logger: Logger, limits: LimitsByPortal): IdleMemoryStore {
   if (process.env.NODE_ENV === 'production')
     throw new ConfigurationError(
       'redis: give a connected `redis` client; sessions in the process are for development and refused when NODE_ENV=production',
@@ -222,7 +233,7 @@ export function createSessionStore(
 }
 
 /** True for our own stores, which do not recreate a revoked session. */
-export function isBuiltInStore(store: Store): boolean {
+export function isBuiltInStore(store: Store | undefined): boolean {
   return store instanceof TimeLimitedRedisStore || store instanceof IdleMemoryStore
 }
 
@@ -233,13 +244,16 @@ export function isBuiltInStore(store: Store): boolean {
  * @param options.maxAgeMs how long the browser keeps the cookie; the server decides how long the session lasts
  */
 export function createCookieSession(
+  { cookieName, keyScope, secure }: Pick<Core, 'cookieName' | 'keyScope' | 'secure'>,
   store: Store,
-  { secrets, secure, maxAgeMs }: { secrets: readonly string[]; secure: boolean; maxAgeMs: number },
+  { secrets, maxAgeMs }: { secrets: readonly string[]; maxAgeMs: number },
 ): RequestHandler {
+  // Another instance cannot open a session cookie of this one, whatever its name.
+  const purpose = `session-cookie${keyScope}`
   return session({
     store,
-    secret: secrets.map((secret) => Buffer.from(deriveKey(secret, 'session-cookie')).toString('base64url')),
-    name: cookieName('portal-sso', secure),
+    secret: secrets.map((secret) => Buffer.from(deriveKey(secret, purpose)).toString('base64url')),
+    name: cookieName(),
     resave: false,
     // Visitors who have not signed in must not fill the store.
     saveUninitialized: false,
@@ -251,4 +265,26 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
+}
+
+/** A request for express-session alone, which keeps the session of one instance there. */
+export function createSessionView(req: Request): Request {
+  const none = { value: undefined, writable: true }
+  // Two levels, so that a deleted session does not reveal the request's own, which may be another instance's.
+  return Object.create(
+    Object.create(req, { session: none, sessionID: none, sessionStore: none, user: none }),
+  ) as Request
+}
+
+/** Makes the request show the session and the user of a view. */
+export function exposeSessionView(req: Request, view: Request): void {
+  for (const field of ['session', 'sessionID', 'sessionStore', 'user'] as const)
+    Object.defineProperty(req, field, {
+      configurable: true,
+      enumerable: true,
+      get: () => view[field],
+      set(value: never) {
+        view[field] = value
+      },
+    })
 }

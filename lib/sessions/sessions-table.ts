@@ -55,14 +55,17 @@ export interface SessionInfo extends Device {
 }
 
 export interface RemovedSession {
-  /** `undefined`: it was sealed under a retired secret, which also signed its cookie */
+  /** `undefined`: another instance sealed it, or a retired secret, which also signed its cookie */
   sessionId: string | undefined
   userId: string
   /** its idle time had not expired */
   wasValid: boolean
 }
 
+type FindMissing = (sessionIds: string[]) => Promise<ReadonlySet<string>>
+
 const batchSize = 500
+export const listLimit = 1000
 
 /**
  * The sessions of signed-in users, in whatever store they are. A session is valid as long as its row exists: deleting the row
@@ -133,20 +136,36 @@ export class SessionsTable {
     return (await proofs.where('proven_at', '>', since).first('id')) !== undefined
   }
 
-  /** Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists. */
-  async list(match: SessionMatch, limit = 1000): Promise<SessionInfo[]> {
-    const rows: ListedRow[] = await this.#valid(match)
-      .select('id', 'provider', 'browser', 'os', 'location')
+  /**
+   * Valid sessions, newest first. A session whose idle time has expired is not listed, even while its row exists.
+   *
+   * @param findMissing returns the sessions that are no longer in their store, which are not listed either
+   */
+  async list(match: SessionMatch, limit = listLimit, findMissing?: FindMissing): Promise<SessionInfo[]> {
+    const found: ListedRow[] = await this.#valid(match)
+      .select('id', 'session', 'provider', 'browser', 'os', 'location')
       .select({ userId: 'user_id', startedAt: 'created_at', lastSeenAt: 'last_seen_at' })
       .orderBy('created_at', 'desc')
       .limit(limit)
-    return rows.map(({ provider, browser, os, location, ...row }) => ({
+    const rows = findMissing ? await this.#without(found, findMissing) : found
+    return rows.map(({ provider, browser, os, location, session: _sealed, ...row }) => ({
       ...row,
       provider: provider ?? undefined,
       browser: browser ?? undefined,
       os: os ?? undefined,
       location: location ?? undefined,
     }))
+  }
+
+  /** Keeps rows of other instances, and of a retired secret, because only their own store knows those sessions. */
+  async #without(rows: ListedRow[], findMissing: FindMissing): Promise<ListedRow[]> {
+    const sessionIds = await Promise.all(rows.map(async ({ id, session }) => await this.#unseal(session, id)))
+    const missing = await findMissing(sessionIds.filter((sessionId) => sessionId !== undefined))
+    return rows.filter((_row, at) => !missing.has(sessionIds[at] ?? ''))
+  }
+
+  async #unseal(sealed: string, id: string): Promise<string | undefined> {
+    return (await this.#seal.open(sealed, id)) as string | undefined
   }
 
   /** The number of sessions that `list` would return without a limit. */
@@ -169,7 +188,7 @@ export class SessionsTable {
       if (deleted === 0) continue
       yield await Promise.all(
         rows.map(async ({ id, session, user_id, last_seen_at, portal }) => ({
-          sessionId: (await this.#seal.open(session, id)) as string | undefined,
+          sessionId: await this.#unseal(session, id),
           userId: user_id,
           wasValid: last_seen_at > this.#idleSince(portal),
         })),
@@ -229,7 +248,7 @@ export function sessionDigest(sessionId: string): string {
 }
 
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
-type ListedRow = Record<'id' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
+type ListedRow = Record<'id' | 'session' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
   Record<'provider' | 'browser' | 'os' | 'location', string | null>
 
 /** The fields of every kind of match. */

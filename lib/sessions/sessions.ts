@@ -1,5 +1,5 @@
 import { callbackify, promisify } from 'node:util'
-import type { Request, RequestHandler, Response } from 'express'
+import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
 import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
@@ -20,9 +20,17 @@ import {
 } from './session-data.ts'
 import { LimitsByPortal, type PartialLimits, type SessionLimits } from './session-limits.ts'
 import { SessionRow } from './session-row.ts'
-import { createCookieSession, createSessionStore, type RedisLike } from './session-store.ts'
+import {
+  createCookieSession,
+  createMemoryStore,
+  createSessionView,
+  exposeSessionView,
+  isBuiltInStore,
+  type RedisLike,
+  TimeLimitedRedisStore,
+} from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'
-import { type SessionMatch, SessionsTable } from './sessions-table.ts'
+import { type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
 
 /** When and how the user of a session last authenticated. */
 export interface Authentication {
@@ -32,6 +40,13 @@ export interface Authentication {
   acr: string | undefined
 }
 
+/** Passport's function that stores a user in the session that was just created. */
+export type SerializeUser = (
+  req: Request,
+  user: Express.User,
+  done: (error: Error | null, stored?: unknown) => void,
+) => void
+
 /** The data of an ended session that signing out needs. */
 export interface EndedSession {
   /** may differ from the request's portal */
@@ -39,6 +54,11 @@ export interface EndedSession {
   userId: string
   signedInVia: SignedInVia | undefined
 }
+
+/** The prefixes of this process's instances. */
+const liveInstances = new Set<string>()
+const sharedSession =
+  'two instances share one express-session: mount `sso.session()` without `own`, or an express-session with its own `name` for each'
 
 type SessionsSettings = {
   session: SessionLimits & {
@@ -68,15 +88,21 @@ export class Sessions {
   readonly #limits: LimitsByPortal
   readonly #validity: SessionValidity
   readonly #stores = knownStores()
-  readonly #redisStore: Store | undefined
+  readonly #redisStore: TimeLimitedRedisStore | undefined
+  readonly #ownStores = new WeakSet<Store>()
+  /** request → its view with our session and user */
+  readonly #views = new WeakMap<Request, Request>()
   readonly #revocation: Revocation
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
-  /** request → its session, before other middleware could replace it */
-  readonly #identified = new WeakMap<Request, Request['session']>()
-  #cookieSession: RequestHandler | undefined
+  readonly #identified = new WeakSet<Request>()
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
+
+  /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
+  readonly serializeUser: SerializeUser = callbackify((req: Request, user: Express.User) =>
+    this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+  )
 
   constructor(
     core: Core,
@@ -86,7 +112,7 @@ export class Sessions {
   ) {
     const { logger } = core
     const limits = new LimitsByPortal(session, session.portals)
-    const table = new SessionsTable(core.knex, core.seal('session-index'), limits)
+    const table = new SessionsTable(core.knex, core.seal(`session-index${core.keyScope}`), limits)
     const validity = new SessionValidity(core, table, limits, session.userCacheSeconds * 1000)
     const locations = new LocationResolver(core, events, session.location)
     this.#core = core
@@ -101,35 +127,62 @@ export class Sessions {
     this.#revocation = revocation
     const { endOtherSessions } = linking
     this.#row = new SessionRow(core, { table, validity, revocation, limits, locations, endOtherSessions })
-    this.#redisStore = redis && createSessionStore(core, limits, redis)
+    this.#redisStore = redis && new TimeLimitedRedisStore(redis, limits, core.prefix)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
-    if (this.#redisStore) this.#stores.set(this.#redisStore, true)
-    // Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login.
-    this.passport.serializeUser(
-      callbackify((req: Request, user: Express.User) =>
-        this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
-      ),
-    )
+    if (this.#redisStore) this.#stores.set(this.#redisStore as Store, true)
+    liveInstances.add(core.prefix)
+    this.passport.serializeUser(this.serializeUser)
   }
 
-  /** express-session with our store and cookie. */
+  /**
+   * express-session with our store and cookie. Each instance in the app keeps its session on a view of the request, so that none of
+   * them reads, writes or ends the session of another one.
+   */
   cookieSession(): RequestHandler {
-    const store = this.#redisStore ?? createSessionStore(this.#core, this.#limits, undefined)
+    const core = this.#core
+    const store = (this.#redisStore as Store | undefined) ?? createMemoryStore(core.logger, this.#limits)
     this.#stores.set(store, true)
-    const { secure } = this.#core
-    const options = { secrets: this.#secrets, secure, maxAgeMs: this.#limits.longestMs }
-    this.#cookieSession = createCookieSession(store, options)
-    return this.#cookieSession
+    this.#ownStores.add(store)
+    const { longestMs: maxAgeMs } = this.#limits
+    const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
+    return (req, res, next) => {
+      this.activate(req)
+      const isForeign = this.#isForeign(req)
+      // The host's own session, or ours if the host has mounted it twice.
+      if (!isForeign && typeof req.session?.regenerate === 'function') return next()
+      const view = createSessionView(req)
+      if (!isForeign) view.user = req.user
+      this.#views.set(req, view)
+      exposeSessionView(req, view)
+      openSession(view, res, next)
+    }
+  }
+
+  /** Gives the request our session and user again, after another instance in the app or cookie-session has replaced it. */
+  readonly activate = (req: Request, res = req.res as Response, next?: NextFunction): void => {
+    const view = this.#views.get(req)
+    if (view && (req.session !== view.session || this.#isForeign(req))) {
+      exposeSessionView(req, view)
+      void this.#bindPassport(req, res)
+    }
+    next?.()
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
   readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
-    if (typeof req.session?.regenerate !== 'function') await this.#restoreSession(req, res)
-    if (this.#identified.has(req)) return next()
-    this.#identified.set(req, req.session)
+    this.activate(req)
+    if (this.#identified.has(req)) {
+      if (!req.session) await this.#replaceNullSession(req)
+      return next()
+    }
+    this.#identified.add(req)
+    // Attacker: a user of another instance, whose session would otherwise pass our guard.
+    if (typeof req.session?.regenerate !== 'function' || this.#isForeign(req)) throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
-    const signInSession = readSignInSession(req.session)
+    const signInSession = this.#signInSessionOf(req)
+    const { instance } = (!signInSession && readSignInSession(req.session)) || {}
+    if (instance !== undefined && liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
     // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
     if (signInSession) {
       this.#row.trackHostSessionChanges(req)
@@ -139,20 +192,16 @@ export class Sessions {
     next()
   })
 
-  /** For hosts whose own session middleware follows: express-session fails on its object when the response ends. */
-  readonly keepSession: RequestHandler = (req, res, next) => {
-    const { session } = req
-    const end = res.end
-    res.end = (...args: unknown[]) => {
-      if (req.session && typeof req.session.regenerate !== 'function') setSession(req, session)
-      return Reflect.apply(end, res, args) as Response
-    }
-    next()
+  /** A host signs users out of cookie-session by `req.session = null`. */
+  async #replaceNullSession(req: Request): Promise<void> {
+    req.user = undefined
+    await this.#revocation.endQuietly(req.sessionID)
+    req.sessionStore.generate(req)
   }
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
-    const signInSession = readSignInSession(req.session)
+    const signInSession = this.#signInSessionOf(req)
     // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
     if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
       req.user = undefined
@@ -171,7 +220,7 @@ export class Sessions {
     this.#signIns.set(req, signIn)
     await this.#bindPassport(req, res)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
-    const current = readSignInSession(req.session) && (req.user as User | undefined)
+    const current = this.#signInSessionOf(req) && (req.user as User | undefined)
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
@@ -198,7 +247,7 @@ export class Sessions {
 
   /** Signs the user of this request out here. */
   async end(req: Request): Promise<EndedSession | undefined> {
-    const signInSession = readSignInSession(req.session)
+    const signInSession = this.#signInSessionOf(req)
     const { sessionID } = req
     await this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
@@ -218,7 +267,7 @@ export class Sessions {
 
   /** @throws PortalSsoError `not_signed_in` without a signed-in user */
   markAuthenticated(req: Request): void {
-    const signInSession = req.user && readSignInSession(req.session)
+    const signInSession = req.user && this.#signInSessionOf(req)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
     signInSession.authenticatedAt = Date.now()
     // The provider's `acr` describes an older authentication.
@@ -233,39 +282,33 @@ export class Sessions {
     await this.#bindPassport(req, req.res as Response)
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
-    const signInSession = readSignInSession(req.session)
+    const signInSession = this.#signInSessionOf(req)
     if (signInSession) signInSession.confirmedAt = Date.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
   confirmedAt(req: Request): number | undefined {
-    return readSignInSession(req.session)?.confirmedAt
+    return this.#signInSessionOf(req)?.confirmedAt
   }
 
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
-    return signedInViaOf(readSignInSession(req.session))
+    return signedInViaOf(this.#signInSessionOf(req))
+  }
+
+  /** Valid sessions, newest first, without those that Redis has evicted or lost. While Redis is down, with them. */
+  async list(match: SessionMatch, limit?: number): Promise<SessionInfo[]> {
+    const store = this.#redisStore
+    // A host's own store may hold the others.
+    const isOnlyStore = [...this.#stores.keys()].every((each) => each === (store as Store | undefined))
+    const findMissing =
+      store && isOnlyStore ? async (ids: string[]) => await store.findMissing(ids) : undefined
+    return await this.table.list(match, limit, findMissing)
   }
 
   authentication(req: Request): Authentication | undefined {
-    const signInSession = readSignInSession(req.session)
+    const signInSession = this.#signInSessionOf(req)
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
-  }
-
-  /** Other session middleware, such as cookie-session, has set `req.session`. `req.session = null` is its way to sign out. */
-  async #restoreSession(req: Request, res: Response): Promise<void> {
-    const current: unknown = req.session
-    const known = this.#identified.get(req)
-    if (known) {
-      setSession(req, known)
-      if (current) return
-      req.user = undefined
-      await this.#discardSession(req)
-    } else {
-      if (!current || !this.#cookieSession) throw missingSession(req)
-      setSession(req, undefined)
-      await promisify(this.#cookieSession)(req, res)
-    }
   }
 
   /** @returns `undefined` if the session is of another portal, expired or revoked, or its user is deleted or inactive */
@@ -288,6 +331,15 @@ export class Sessions {
       if (!isSignOut) throw error
     }
     return undefined
+  }
+
+  #signInSessionOf({ session }: Request): SignInSession | undefined {
+    return readSignInSession(session, this.#core.prefix)
+  }
+
+  /** True if the request shows the session of another instance. */
+  #isForeign({ sessionStore }: Request): boolean {
+    return isBuiltInStore(sessionStore) && !this.#ownStores.has(sessionStore)
   }
 
   async #isStillValid({ sessionID }: Request, { portal, userId }: SignInSession): Promise<boolean> {
@@ -315,11 +367,6 @@ prototype.authenticate = function (
 ) {
   if (!req.session || readSignInSession(req.session)) this.pass()
   else authenticate.call(this as never, req, options)
-}
-
-/** cookie-session makes it an accessor, which a plain assignment would not replace. */
-function setSession(req: Request, value: unknown): void {
-  Object.defineProperty(req, 'session', { value, configurable: true, enumerable: true, writable: true })
 }
 
 /** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */

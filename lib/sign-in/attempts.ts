@@ -8,7 +8,7 @@ import { PortalSsoError } from '../shared/errors.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { digestKey } from '../web/rate-limit.ts'
-import { type CookieCore, cookieName, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
+import { type CookieCore, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
 export type Purpose =
@@ -82,8 +82,13 @@ const usedMarkerSeconds = 4 * 3600
 // all attempts, 3.3 KB for a pending registration, the rest for the session and the small cookies.
 const maxCookieBytes = 3000
 
+// A used attempt loses a longer deep link, because the same response sets the cookie of a session or of a pending registration.
+const maxUsedLinkLength = 300
+
 /** Only a state that we made may become part of a cookie's name. */
 const statePattern = /^[a-z0-9]{6,8}-[\w-]{32}$/
+/** of any instance */
+const attemptPattern = /[-.]attempt-[a-z0-9]{6,8}-[\w-]{32}$/
 
 /** As sealed into its cookie. `until`: milliseconds since 1970; left out once its response has arrived */
 export type FoundAttempt = { attempt: Attempt; until: number } | { attempt: UsedAttempt }
@@ -102,7 +107,7 @@ export class Attempts {
     this.#redeemedCodes = redeemedCodes
     this.#cookies = new SealedCookies(core, 'attempt', { ttlSeconds: usedMarkerSeconds })
     this.#usedMarkers = new SealedCookies(core, 'attempt', { ttlSeconds: attemptSeconds })
-    this.#prefix = cookieName('sso-attempt-', core.secure)
+    this.#prefix = core.cookieName('attempt-')
   }
 
   /**
@@ -141,17 +146,27 @@ export class Attempts {
     else result = { attempt: { ...found.attempt, startedAt: found.until - attemptSeconds * 1000 } }
     // Handed out for a restart once only: a provider that repeats an old response must not cause one restart after another.
     const marks = { otherAccount, restarted: 'used' in result ? (true as const) : restarted }
-    const attempt = { providerId, purpose, returnTo, reauthentication, ...marks }
+    const link = (returnTo?.length ?? 0) <= maxUsedLinkLength && { returnTo }
+    const attempt = { providerId, purpose, ...link, reauthentication, ...marks }
     await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
     return result
   }
 
-  /** Deletes the oldest attempts first, so that a user with many tabs keeps the newest. */
+  /**
+   * Deletes the oldest attempts first, so that a user with many tabs keeps the newest. Attempts of other instances in the app share
+   * the limit, but only their instance deletes them.
+   */
   #makeRoom(req: Request, res: Response, newestBytes: number): void {
-    const newestFirst = Object.entries(cookiesOf(req))
-      .filter(([name]) => name.startsWith(this.#prefix) && statePattern.test(name.slice(this.#prefix.length)))
-      .sort(([a], [b]) => (a < b ? 1 : -1))
+    // A second attempt starts in the response that has just replaced the first one by its marker.
+    const replaced = [res.getHeader('set-cookie') ?? []].flat().join()
+    const attempts = Object.entries(cookiesOf(req)).filter(
+      ([name]) => attemptPattern.test(name) && !replaced.includes(name),
+    )
+    const isOwn = (name: string) =>
+      name.startsWith(this.#prefix) && statePattern.test(name.slice(this.#prefix.length))
     let bytes = newestBytes
+    for (const [name, value = ''] of attempts) if (!isOwn(name)) bytes += headerLength(name, value)
+    const newestFirst = attempts.filter(([name]) => isOwn(name)).sort(([a], [b]) => (a < b ? 1 : -1))
     for (const [name, value = ''] of newestFirst) {
       bytes += headerLength(name, value)
       if (bytes > maxCookieBytes) this.#cookies.clear(res, name)
@@ -170,9 +185,11 @@ const redisTimeoutMs = SECOND
 export class RedeemedCodes {
   readonly #knex: Knex
   readonly #redis: RedisLike | undefined
+  readonly #prefix: string
 
-  constructor({ knex }: Pick<Core, 'knex'>, redis: RedisLike | undefined) {
+  constructor({ knex, prefix }: Pick<Core, 'knex' | 'prefix'>, redis: RedisLike | undefined) {
     this.#knex = knex
+    this.#prefix = `${prefix}redeemed:`
     this.#redis = redis
   }
 
@@ -184,7 +201,7 @@ export class RedeemedCodes {
    */
   async claim(state: string): Promise<boolean> {
     const id = digestKey(state)
-    if (this.#redis) return await setMarker(this.#redis, id)
+    if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {
       await this.#knex('sso_redeemed_codes').insert({ id, expires_at: expiresAt })
@@ -196,10 +213,10 @@ export class RedeemedCodes {
   }
 }
 
-async function setMarker(redis: RedisLike, id: string): Promise<boolean> {
+async function setMarker(redis: RedisLike, key: string): Promise<boolean> {
   try {
     const options = { expiration: { type: 'EX', value: markerTtlSeconds }, condition: 'NX' } as const
-    return (await withTimeout(redisTimeoutMs, redis.set(`portal-sso:redeemed:${id}`, '1', options))) !== null
+    return (await withTimeout(redisTimeoutMs, redis.set(key, '1', options))) !== null
   } catch (cause) {
     throw new PortalSsoError('session_unavailable', 'the marker of a redeemed code', { cause })
   }

@@ -1,6 +1,6 @@
 import type { CookieOptions, Request, Response } from 'express'
 import type { Core } from '../web/core.ts'
-import { cookieName, cookiesOf } from '../web/sealed-cookie.ts'
+import { cookiesOf } from '../web/sealed-cookie.ts'
 
 const hintTtlMs = 365 * 24 * 3_600_000
 
@@ -13,9 +13,9 @@ export class BrowserHints {
   readonly #signedOut: string
   readonly #attributes: CookieOptions
 
-  constructor({ secure }: Pick<Core, 'secure'>) {
-    this.#lastProvider = cookieName('sso-last-provider', secure)
-    this.#signedOut = cookieName('sso-signed-out', secure)
+  constructor({ cookieName, secure }: Pick<Core, 'cookieName' | 'secure'>) {
+    this.#lastProvider = cookieName('last-provider')
+    this.#signedOut = cookieName('signed-out')
     this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
   }
 

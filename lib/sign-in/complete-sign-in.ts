@@ -76,11 +76,8 @@ export class SignInCompletion {
     const { canVerifyEmail, pendingRegistrations, resolver } = this.#modules
     const { provider, validated, attempt } = received
     const { purpose, returnTo } = attempt
-    const { decision, staleUserId, identity } = await resolver.resolve(
-      validated.identity,
-      provider,
-      validated,
-    )
+    const resolved = await resolver.resolve(validated.identity, provider, validated)
+    const { decision, staleUserId, identity } = resolved
     const registrationId = purpose.kind === 'prove-account' ? purpose.registrationId : undefined
     const result = { provider, identity, staleUserId, returnTo, registrationId }
     switch (decision.kind) {
@@ -116,15 +113,9 @@ export class SignInCompletion {
   async recordWaiting(req: Request, provider: Provider, identity: Identity, userId: string): Promise<void> {
     const { blocked, events } = this.#modules
     const { id: providerId, portal, slug } = provider
+    const by = { portal, userId, provider: slug, clientAddress: req.ip }
     if (await blocked.wait({ ...identity, portal, userId, providerId }))
-      await events.record({
-        kind: 'identity-blocked',
-        portal,
-        userId,
-        provider: slug,
-        clientAddress: req.ip,
-        detail: { reason: 'waiting' },
-      })
+      await events.record({ kind: 'identity-blocked', ...by, detail: { reason: 'waiting' } })
   }
 
   /** Links the identity if necessary, starts the session and redirects. */
@@ -144,12 +135,8 @@ export class SignInCompletion {
 
     await sessions.start(req, { user, provider, ...identity })
     // Written first, confirmed afterwards: a logout token or a change of the provider at the same time must win.
-    await this.#confirmation.confirmOrEnd(req, {
-      provider,
-      identity,
-      userId,
-      relinked: outcome === 'relinked',
-    })
+    const relinked = outcome === 'relinked'
+    await this.#confirmation.confirmOrEnd(req, { provider, identity, userId, relinked })
     await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
     browserHints.recordSignIn(req, res, slug)
     res.redirect(303, offer ?? returnTo ?? this.#core.homePath)

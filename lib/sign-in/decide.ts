@@ -151,17 +151,12 @@ export class IdentityResolver {
     const isRemoved = blocks.some(({ reason }) => reason === 'removed')
     if (address === undefined) return { ...facts, isRemoved }
     const user = await this.#findByAddress(address, portal)
-    if (!user)
-      return {
-        ...facts,
-        isRemoved,
-        registrationOpen: await this.#mayRegister({ ...identity, email: address }, portal),
-      }
-    const isBlocked = hasBlock(blocks, user, 'waiting', 'separate')
-    const earlierIdentity = await this.#findEarlierIdentity(identity, provider, user, {
-      isBlocked,
-      isNew: !linked,
-    })
+    if (!user) {
+      const registrationOpen = await this.#mayRegister({ ...identity, email: address }, portal)
+      return { ...facts, isRemoved, registrationOpen }
+    }
+    const state = { isBlocked: hasBlock(blocks, user, 'waiting', 'separate'), isNew: !linked }
+    const earlierIdentity = await this.#findEarlierIdentity(identity, provider, user, state)
     return { ...facts, userWithAddress: user, isRemoved: isRemovedBy(user), earlierIdentity }
   }
 

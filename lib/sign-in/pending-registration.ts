@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Request, Response } from 'express'
 import { type Identity, trustedEmail } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type CookieCore, cookieName, SealedCookies } from '../web/sealed-cookie.ts'
+import { type CookieCore, SealedCookies } from '../web/sealed-cookie.ts'
 import type { PortalUrls } from '../web/urls.ts'
 
 /** A code that was sent. Only the sealed cookie of the user's browser contains its id. */
@@ -51,8 +51,8 @@ interface NewPendingRegistration {
 
 /** for each step */
 const stepSeconds = 1800
-// Sealing adds a third. See attempts.ts for the limit of all cookies together.
-const maxBytes = 2300
+// nginx refuses response headers over 4 KB by default. Status, location and this cookie's name, attributes and seal take the rest.
+const headerBytes = 4096 - 930
 
 /**
  * In a sealed cookie, not in a session: an attacker who planted a session id in this browser would find the registration in
@@ -65,7 +65,7 @@ export class PendingRegistrations {
 
   constructor(core: CookieCore) {
     this.#cookies = new SealedCookies(core, 'registration', { ttlSeconds: stepSeconds })
-    this.#name = cookieName('sso-registration', core.secure)
+    this.#name = core.cookieName('registration')
     this.#urls = core.urls
   }
 
@@ -76,7 +76,9 @@ export class PendingRegistrations {
   }
 
   async save(res: Response, pending: PendingRegistration): Promise<void> {
-    await this.#cookies.set(res, this.#name, shorten(pending))
+    // The host's headers, such as those of helmet, and the used attempt. Sealing adds a third.
+    const maxBytes = ((headerBytes - JSON.stringify(res.getHeaders()).length) * 3) / 4
+    await this.#cookies.set(res, this.#name, shorten(pending, maxBytes))
   }
 
   /** @returns the registration that is pending in this browser, if it belongs to the portal */
@@ -123,7 +125,7 @@ export class PendingRegistrations {
  * Drops what a registration can do without, as far as necessary: without the hint a logout asks again, without the deep link the
  * user lands on the start page, and a missing name can be typed.
  */
-function shorten(pending: PendingRegistration): PendingRegistration {
+function shorten(pending: PendingRegistration, maxBytes: number): PendingRegistration {
   const withoutHint = { ...pending, identity: { ...pending.identity, logoutHint: '' } }
   const withoutLink = { ...withoutHint, returnTo: undefined }
   const withoutName = { ...withoutLink, identity: { ...withoutHint.identity, name: undefined } }

@@ -15,12 +15,7 @@ import type { SignIn } from './sign-in.ts'
 /** `GET /login`: all enabled providers. The host's classic login page shows if there is none, or if the operator opened it. */
 export function pickerRoute(
   { homePath, portalOf, urls }: Core,
-  {
-    allowsClassic,
-    pages,
-    signIn,
-    providersTable,
-  }: {
+  modules: {
     /** the operator's exceptions */
     allowsClassic: (req: Request) => Promise<boolean>
     pages: Pages
@@ -28,6 +23,7 @@ export function pickerRoute(
     providersTable: ProvidersTable
   },
 ): RequestHandler {
+  const { allowsClassic, pages, signIn, providersTable } = modules
   const { browserHints, pendingRegistrations } = signIn
 
   return asyncHandler(async (req, res, next) => {

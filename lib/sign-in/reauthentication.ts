@@ -48,11 +48,8 @@ export function reauthenticationQuery(
 }
 
 /** A used attempt as parameters of a link that starts it again. */
-export function restartQuery({
-  purpose,
-  reauthentication,
-  returnTo,
-}: UsedAttempt): Record<string, string | undefined> {
+export function restartQuery(used: UsedAttempt): Record<string, string | undefined> {
+  const { purpose, reauthentication, returnTo } = used
   const proving = purpose.kind === 'prove-account' ? '1' : undefined
   return { returnTo, ...reauthenticationQuery(reauthentication), proving }
 }

@@ -64,13 +64,7 @@ export class AccountReclaim {
     const ended = await sessions.endAll({ portal, userId, unprovenEmail: email, except: keptSession })
     const detail = { identities, sessions: ended.get(userId) ?? 0 }
     if (detail.identities + detail.sessions === 0) return
-    await events.record({
-      kind: 'account-reclaimed',
-      portal,
-      userId,
-      provider: slug,
-      clientAddress: req.ip,
-      detail,
-    })
+    const by = { portal, userId, provider: slug, clientAddress: req.ip }
+    await events.record({ kind: 'account-reclaimed', ...by, detail })
   }
 }

@@ -26,8 +26,6 @@ const exchangeClaims = new Set(['nonce', 'at_hash', 'c_hash', 's_hash'])
 const nameClaims = ['name', 'given_name', 'family_name']
 const readClaims = [...'iss sub aud azp exp iat nbf sid auth_time acr login_hint'.split(' '), ...nameClaims]
 
-const entraClaims = ['tid', 'oid']
-
 // A provider may pass on tokens of another provider.
 const secretPattern = /token|secret|password|assertion|api_?key/i
 const notShown = '(not shown)'
@@ -40,7 +38,7 @@ export function claimsTable(
 ): { claims: ShownClaim[]; left: number } {
   const { organizationClaims } = describeVouching(provider)
   const emailClaims = [provider.emailClaim, emailVerifiedClaim(provider), ...organizationClaims]
-  const own = provider.preset === 'entra' ? entraClaims : []
+  const own = provider.preset === 'entra' ? ['tid', 'oid'] : []
   const shown = (claims: Claims, from: string, reads: readonly string[]): ShownClaim[] =>
     Object.entries(claims)
       .filter(([name]) => !exchangeClaims.has(name))

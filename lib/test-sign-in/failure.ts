@@ -1,5 +1,6 @@
 import * as client from 'openid-client'
 import { isUnreachable } from '../oidc/http-client.ts'
+import type { Claims } from '../oidc/identity.ts'
 import { entraErrorOf } from '../oidc/provider-error.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
@@ -104,13 +105,11 @@ function nameOf(error: unknown): string {
 }
 
 export interface Failure {
-  /** the step that failed */
   step: TestStep
   /** the first step that is not known to have passed: the failed one, or an earlier one */
   unproven: TestStep
   /** the compared values, which make a typing mistake obvious */
   finding: string | undefined
-  /** for administrators */
   cause: string
   remedy: string
 }
@@ -163,12 +162,8 @@ function locate(
   }
   if (!tokenAsked) return { step: 'answer' }
   if (keysAsked) return { step: /in base64url$|\((?:typ|kid|b64)\)/.test(message) ? 'form' : 'signature' }
-  if (
-    tokenStatus !== 200 ||
-    isUnreachable(failure.error) ||
-    /"response" body|content-type|token_type/.test(message)
-  )
-    return { step: 'code' }
+  const isUnreadable = /"response" body|content-type|token_type/.test(message)
+  if (tokenStatus !== 200 || isUnreachable(failure.error) || isUnreadable) return { step: 'code' }
   // With many tenants, the tenant is read before anything else is validated.
   if (otherTenantPattern.test(message)) return { step: 'issuer', unproven: 'algorithm' }
   const claim = claims[claimIn(message) ?? '']
@@ -179,13 +174,6 @@ function locate(
 
 function claimIn(message: string): string | undefined {
   return /"(exp|nbf|iat|iss|aud|azp|nonce|sub)"/.exec(message)?.[1]
-}
-
-/** The values that openid-client compared. */
-interface FailedCheck {
-  claims?: Record<string, unknown>
-  header?: Record<string, unknown>
-  expected?: unknown
 }
 
 /** Compares only what the failed step compares: an earlier step has succeeded. */
@@ -199,7 +187,8 @@ function findingOf(
   if (step === 'code' && tokenStatus !== 200)
     return `The token endpoint responded with status ${tokenStatus}.`
   const cause = (error as { cause?: { cause?: unknown } } | null)?.cause?.cause
-  const { claims: token, header, expected: algorithms } = (cause ?? {}) as FailedCheck
+  const compared = (cause ?? {}) as { claims?: Claims; header?: Claims; expected?: unknown }
+  const { claims: token, header, expected: algorithms } = compared
   if (step === 'algorithm' && typeof header?.alg === 'string') {
     const accepted = [algorithms].flat().map(shown).join(' or ')
     return `The ID token uses ${shown(header.alg)}, but the settings expect ${accepted}.`

@@ -3,12 +3,9 @@ import type { ProblemCode } from '../shared/errors.ts'
 import type { Decision } from '../sign-in/decide.ts'
 import type { User } from '../users/user-directory.ts'
 
-/** The outcome that a real sign-in would have had. */
 export interface PredictedOutcome {
   sentence: string
-  /** the user who would have been signed in */
   user?: User | undefined
-  /** why it would have been refused */
   refused?: ProblemCode | undefined
 }
 
@@ -19,7 +16,6 @@ const refusedBecause = {
     `${email} is new here, and the portal does not let it register.`,
 }
 
-/** @param canVerifyEmail whether the portal can send codes */
 export function predictOutcome(
   decision: Decision,
   { email }: Identity,
@@ -59,11 +55,8 @@ export function predictOutcome(
   }
 }
 
-/** Tells administrators whether they could sign in again as themselves. */
-export function compareWithCurrentUser(
-  { user }: PredictedOutcome,
-  current: User | undefined,
-): string | undefined {
+export function compareWithCurrentUser(predicted: PredictedOutcome, current?: User): string | undefined {
+  const { user } = predicted
   if (!user || !current) return undefined
   return String(user.id) === String(current.id)
     ? 'You are signed in as this user now.'

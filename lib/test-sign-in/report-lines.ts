@@ -1,11 +1,5 @@
 import { type Identity, readClaimedAddress } from '../oidc/identity.ts'
-import {
-  type ClaimedAddress,
-  type Condition,
-  claimOf,
-  describeVouching,
-  unmetConditions,
-} from '../oidc/vouches.ts'
+import { type Condition, claimOf, describeVouching, unmetConditions } from '../oidc/vouches.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
@@ -19,11 +13,9 @@ export interface ReportLine {
   title: string
   /** `absent`: the provider lacks it, which is no problem by itself */
   result: 'ok' | 'warning' | 'failed' | 'absent' | 'not reached'
-  /** the observed value */
   finding?: string | undefined
   /** the exact error, as in the log */
   cause?: string | undefined
-  /** advice for the administrator */
   remedy?: string | undefined
 }
 
@@ -118,7 +110,7 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   const address = readClaimedAddress(provider, { idClaims, userInfo })
   if (!address) {
     received.result = 'warning'
-    received.finding = withoutAddress(emailClaim, userInfo?.[emailClaim] ?? idClaims[emailClaim])
+    received.finding = claimFinding(emailClaim, userInfo?.[emailClaim] ?? idClaims[emailClaim], true)
     received.remedy = `Configure the provider to send it, or choose another claim. ${untilTrusted}`
     return lines
   }
@@ -146,7 +138,8 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
     verified.remedy = `Configure the provider to send it. ${ineffective || advice} ${untilTrusted}`
   }
   organization.result = resultOf('organization')
-  organization.finding = organizationClaims.map((claim) => claimFinding(address, claim)).join(' ')
+  const findings = organizationClaims.map((claim) => claimFinding(claim, claimOf(address, claim)))
+  organization.finding = findings.join(' ')
   if (organization.result === 'warning') {
     organization.finding += ` The provider vouches for ${description}.`
     organization.remedy = `Test with an account that your organisation manages, or correct the settings. ${untilTrusted}`
@@ -154,16 +147,11 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   return lines
 }
 
-function withoutAddress(claim: string, value: unknown): string {
+function claimFinding(claim: string, value: unknown, lacksAddress = false): string {
   if (value === undefined) return `There is no claim "${claim}".`
   const what = Array.isArray(value)
     ? 'a list that does not start with an e-mail address'
     : 'no e-mail address'
-  return `The claim "${claim}" is ${what}: ${sanitizeText(asJson(value), 255)}.`
-}
-
-function claimFinding(address: ClaimedAddress, claim: string): string {
-  const value = claimOf(address, claim)
-  if (value === undefined) return `There is no claim "${claim}".`
-  return `The claim "${claim}" is ${sanitizeText(asJson(value), 255)}.`
+  const problem = lacksAddress ? `${what}: ` : ''
+  return `The claim "${claim}" is ${problem}${sanitizeText(asJson(value), 255)}.`
 }

@@ -6,10 +6,8 @@ import type { Trace } from '../oidc/trace.ts'
 import type { Provider } from '../providers/provider.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
-/** Observations of a test sign-in. */
 export class TestRecorder {
   tokenAsked = false
-  /** of the token response, if there was one */
   tokenStatus: number | undefined
   /** the client authentication that the provider accepted in place of the configured one */
   method: ClientMethod | undefined
@@ -45,9 +43,7 @@ export interface Seen {
 
 interface Step {
   title: string
-  /** The observed value, if the step passed. */
   finding(seen: Seen): string
-  /** Advice for the administrator, if the step failed. */
   remedy: string
 }
 

@@ -18,7 +18,7 @@ import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { claimsTable } from './claims-table.ts'
 import { diagnose } from './failure.ts'
-import { compareWithCurrentUser, type PredictedOutcome, predictOutcome } from './predicted-outcome.ts'
+import { compareWithCurrentUser, predictOutcome } from './predicted-outcome.ts'
 import { addressLines, protocolLines, reauthenticationLine, reauthenticationOf } from './report-lines.ts'
 import { type Seen, steps, TestRecorder } from './steps.ts'
 
@@ -72,12 +72,8 @@ export class TestSignIns {
     try {
       const connection = signIn.connectedProviders.connect(provider)
       const reauthentication = { maxAge: testMaxAgeSeconds }
-      const href = await connection.begin(req, res, {
-        purpose,
-        returnTo,
-        otherAccount: false,
-        reauthentication,
-      })
+      const attempt = { purpose, returnTo, otherAccount: false, reauthentication }
+      const href = await connection.begin(req, res, attempt)
       const locals = pages.locale()
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
@@ -130,10 +126,12 @@ export class TestSignIns {
   }
 
   async #report(req: Request, res: Response, result: TestResult, attempt?: CompletedAttempt): Promise<void> {
-    const { pages, providersTable } = this.#modules
+    const { pages, providersTable, signIn } = this.#modules
     const { provider, returnTo, recorder, outcome, purpose, reauthentication } = result
     const { identity, error } = outcome
-    const predicted = identity && (await this.#predict(identity, provider))
+    // Decides as a real sign-in would, and applies nothing.
+    const resolved = identity && (await signIn.resolver.resolve(identity, provider))
+    const predicted = resolved && predictOutcome(resolved.decision, identity, signIn.canVerifyEmail)
     const reason = purpose.passed ? undefined : (error?.code ?? predicted?.refused)
     const passed = reason === undefined
     if (purpose.passed) {
@@ -172,12 +170,8 @@ export class TestSignIns {
   }
 
   /** The test has passed. If the provider responds to the next request with a page of its own, it stays passed. */
-  async #retry(
-    req: Request,
-    res: Response,
-    { portal, slug }: Provider,
-    attempt: CompletedAttempt,
-  ): Promise<void> {
+  async #retry(req: Request, res: Response, tested: Provider, attempt: CompletedAttempt): Promise<void> {
+    const { portal, slug } = tested
     const { pages, providersTable, signIn } = this.#modules
     // The test may have changed a detected setting, and thereby the version.
     const provider = await providersTable.find(portal, slug)
@@ -202,18 +196,8 @@ export class TestSignIns {
     })
   }
 
-  /** Decides as a real sign-in would, and applies nothing. */
-  async #predict(identity: Identity, provider: Provider): Promise<PredictedOutcome> {
-    const { signIn } = this.#modules
-    const { decision } = await signIn.resolver.resolve(identity, provider)
-    return predictOutcome(decision, identity, signIn.canVerifyEmail)
-  }
-
-  async #record(
-    req: Request,
-    { provider, purpose, outcome, recorder }: TestResult,
-    reason: ProblemCode | undefined,
-  ): Promise<void> {
+  async #record(req: Request, result: TestResult, reason: ProblemCode | undefined): Promise<void> {
+    const { provider, purpose, outcome, recorder } = result
     const { events, oneTimeLinks } = this.#modules
     const { portal, slug } = provider
     const { actor, oneTimeLinkId } = purpose

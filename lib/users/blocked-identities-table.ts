@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Core } from '../web/core.ts'
-import type { EntraAccount, Subject } from './user-directory.ts'
+import type { EntraAccount, ProviderAccount, Subject } from './user-directory.ts'
 
 /**
  * Why an identity is not linked to a user through an e-mail address. `removed`: the user removed this sign-in method. `waiting`:
@@ -30,7 +30,7 @@ export interface BlockedIdentity extends Subject {
 }
 
 type NewBlock = Pick<BlockedIdentity, 'portal' | 'userId' | 'providerId'> &
-  Subject & { email?: string | undefined; entra?: EntraAccount | undefined }
+  ProviderAccount & { email?: string | undefined }
 
 /** Blocked identities, `sso_blocked_identities`. A block of a deleted user has no effect. */
 export class BlockedIdentitiesTable {
@@ -54,10 +54,7 @@ export class BlockedIdentitiesTable {
   }
 
   /** The blocks of an identity, also under another subject of the same Entra account. */
-  async find(
-    portal: string,
-    identity: Subject & { entra?: EntraAccount | undefined },
-  ): Promise<BlockedIdentity[]> {
+  async find(portal: string, identity: ProviderAccount): Promise<BlockedIdentity[]> {
     return (await this.#matching(portal, identity).select(columns)).map(fromRow)
   }
 
@@ -66,22 +63,12 @@ export class BlockedIdentitiesTable {
     return row && fromRow(row)
   }
 
-  /** The blocks of a user, newest first. */
   async listOf(portal: string, userId: string): Promise<BlockedIdentity[]> {
-    const rows = await this.#rows()
-      .select(columns)
-      .where({ portal, user_id: userId })
-      .orderBy('blocked_at', 'desc')
-    return rows.map(fromRow)
+    const rows = this.#rows().select(columns).where({ portal, user_id: userId })
+    return (await rows.orderBy('blocked_at', 'desc')).map(fromRow)
   }
 
-  /** Deletes the blocks of an identity for one user. */
-  async unblock(
-    portal: string,
-    userId: string,
-    identity: Subject & { entra?: EntraAccount | undefined },
-    on: Knex = this.#knex,
-  ): Promise<void> {
+  async unblock(portal: string, userId: string, identity: ProviderAccount, on = this.#knex): Promise<void> {
     await this.#matching(portal, identity, on).where({ user_id: userId }).delete()
   }
 
@@ -91,11 +78,8 @@ export class BlockedIdentitiesTable {
     return changed === 1
   }
 
-  #matching(
-    portal: string,
-    { issuer, subject, entra }: Subject & { entra?: EntraAccount | undefined },
-    on: Knex = this.#knex,
-  ): Knex.QueryBuilder {
+  #matching(portal: string, identity: ProviderAccount, on = this.#knex): Knex.QueryBuilder {
+    const { issuer, subject, entra } = identity
     return on('sso_blocked_identities')
       .where({ portal, issuer })
       .where((either) => {

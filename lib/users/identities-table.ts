@@ -3,14 +3,13 @@ import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import type { Core } from '../web/core.ts'
 import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
-import type { EntraAccount, Subject } from './user-directory.ts'
+import type { EntraAccount, LinkedUser, ProviderAccount, Subject } from './user-directory.ts'
 
-export interface Link extends Subject {
+export interface Link extends ProviderAccount {
   readonly portal: string
   readonly userId: string
   readonly providerId: string
   readonly email: string | undefined
-  readonly entra?: EntraAccount | undefined
   /** created because another link has the same Entra account; default false */
   readonly relinked?: boolean | undefined
   /** the user's address, if it is proven for this link: by the provider, a code, or an earlier link */
@@ -38,16 +37,7 @@ export interface LinkedIdentity extends Subject {
 type Row = Omit<LinkedIdentity, 'email' | 'entra' | 'provenEmail'> &
   Record<'email' | 'tenantId' | 'objectId' | 'provenEmail', string | null>
 
-/** An account at a provider. At Entra it can have several subjects. */
-export interface ProviderAccount extends Subject {
-  readonly entra?: EntraAccount | undefined
-}
-
-export interface LinkTarget {
-  userId: string
-  /** addresses of the user that are proven for the link */
-  provenEmails: string[]
-}
+type LinkTarget = Omit<LinkedUser, 'user'>
 
 /** The row of a provider whose relinking window is open. */
 export interface RelinkWindow {
@@ -76,18 +66,15 @@ export class IdentitiesTable {
     this.#blocked = blocked
   }
 
-  /** @returns the identities of a user, newest first */
   async listOf(portal: string, userId: string): Promise<LinkedIdentity[]> {
     const rows: Row[] = await identitiesOf(this.#knex, portal, userId)
     return rows.map(fromRow)
   }
 
-  /** @returns the id of the linked user */
   async findUserId(portal: string, subject: Subject): Promise<string | undefined> {
     return (await this.findLink(portal, subject))?.userId
   }
 
-  /** @returns the linked user's id, and the addresses that are proven for the link */
   async findLink(portal: string, { issuer, subject }: Subject): Promise<LinkTarget | undefined> {
     return linkTarget(await this.#rows().select('user_id', 'proven_email').where({ portal, issuer, subject }))
   }
@@ -235,17 +222,14 @@ export class IdentitiesTable {
       const replaced: { subject: string; proven_email: string | null }[] = await earlier()
       const proven = replaced.find(({ proven_email }) => proven_email !== null)
       await earlier().delete()
-      const columns = linkColumns(
-        { ...link, provenEmail: proven?.proven_email ?? undefined },
-        new Date().toISOString(),
-      )
+      const provenEmail = proven?.proven_email ?? undefined
+      const columns = linkColumns({ ...link, provenEmail }, new Date().toISOString())
       await transaction('sso_identities').insert({ id: randomUUID(), portal, ...columns })
       await endSessions(transaction, link, replaced)
       await this.#blocked.unblock(portal, userId, link, transaction)
     })
   }
 
-  /** Removes a link that relinking made. */
   async unlinkRelinked(portal: string, { issuer, subject }: Subject): Promise<void> {
     await this.#rows().where({ portal, issuer, subject }).whereNotNull('relinked_at').delete()
   }
@@ -258,9 +242,10 @@ export class IdentitiesTable {
 /** Deleting the rows revokes the sessions on every instance, whatever the session store holds. */
 async function endSessions(
   on: Knex,
-  { portal, userId, issuer }: Pick<Link, 'portal' | 'userId' | 'issuer'>,
-  replaced: readonly Pick<Subject, 'subject'>[],
+  link: Omit<Link, 'provenEmail'>,
+  replaced: { subject: string }[],
 ): Promise<void> {
+  const { portal, userId, issuer } = link
   const subjects = replaced.map(({ subject }) => subject)
   await on('sso_sessions').where({ portal, user_id: userId, issuer }).whereIn('subject', subjects).delete()
 }

@@ -54,6 +54,11 @@ export interface EntraAccount {
   readonly objectId: string
 }
 
+/** An account at a provider. At Entra it can have several subjects. */
+export interface ProviderAccount extends Subject {
+  readonly entra?: EntraAccount | undefined
+}
+
 /** A proof that an existing user owns their e-mail address. */
 export interface LinkedAddress {
   /** Slug of the provider. */

@@ -68,7 +68,6 @@ export class UsersTable implements UserDirectory {
     return rows.map(fromRow)
   }
 
-  /** @returns whether the user exists */
   async setActive(id: string, active: boolean, portal: string): Promise<boolean> {
     return (await this.#rows().where({ id, portal }).update({ active })) > 0
   }

@@ -38,11 +38,9 @@ export class Users implements UserDirectory {
   /** @param options.directory the host's; default, and for one that has only `onLinked`, the table `sso_users` */
   constructor(
     core: Pick<Core, 'knex'>,
-    {
-      directory,
-      cacheSeconds,
-    }: { directory: UserDirectory | LinkListener | undefined; cacheSeconds: number },
+    options: { directory: UserDirectory | LinkListener | undefined; cacheSeconds: number },
   ) {
+    const { directory, cacheSeconds } = options
     this.blocked = new BlockedIdentitiesTable(core)
     this.identities = new IdentitiesTable(core, this.blocked)
     this.#directory = directory && 'findById' in directory ? directory : new UsersTable(core)

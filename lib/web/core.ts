@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { Request } from 'express'
 import type { Knex } from 'knex'
 import { type Logger, sanitizingLogger } from '../shared/logger.ts'
@@ -6,7 +7,7 @@ import { createPortalResolver, type PortalResolver } from './request.ts'
 import { PortalUrls } from './urls.ts'
 
 /** The infrastructure that nearly every module needs. It knows nothing about users, providers or sessions. */
-export interface Core {
+export interface Core extends InstanceNames {
   readonly knex: Knex
   readonly logger: Logger
   readonly portalOf: PortalResolver
@@ -18,6 +19,19 @@ export interface Core {
   seal(purpose: string): Seal
 }
 
+/**
+ * The names of one instance of the plugin. Another instance in the same app, or a sibling application with the same Redis and secret,
+ * has others, so that neither reads, overwrites or ends what belongs to this one.
+ */
+export interface InstanceNames {
+  /** begins every Redis key */
+  readonly prefix: string
+  /** ends the purpose of a key that no other instance may have; empty for the default names */
+  readonly keyScope: string
+  /** @param kind such as `logout`; omitted for the session's cookie */
+  cookieName(kind?: string): string
+}
+
 export interface CoreOptions {
   baseUrl: string | Readonly<Record<string, string>>
   mountPath: string
@@ -27,10 +41,12 @@ export interface CoreOptions {
   /** at least one, newest first */
   secrets: readonly string[]
   logger: Logger
+  session: { cookieName?: string | undefined; prefix?: string | undefined }
 }
 
 export function createCore(options: CoreOptions, knex: Knex): Core {
   return {
+    ...instanceNames(options),
     knex,
     logger: sanitizingLogger(options.logger),
     portalOf: createPortalResolver(options.portal, options.baseUrl),
@@ -39,4 +55,34 @@ export function createCore(options: CoreOptions, knex: Knex): Core {
     homePath: options.homePath,
     seal: (purpose) => new Seal(options.secrets, purpose),
   }
+}
+
+const rootName = 'portal-sso'
+// Every request carries these names, and servers refuse a `Cookie` header over 8 KB.
+const maxPathName = 32
+
+export function instanceNames({
+  mountPath,
+  secure,
+  session,
+}: Pick<CoreOptions, 'mountPath' | 'secure' | 'session'>): InstanceNames {
+  const ownName = nameOfMountPath(mountPath)
+  const { cookieName: name = ownName, prefix = `${ownName}:` } = session
+  // Pins a cookie to this host: a sibling domain cannot plant one (RFC 6265bis, 4.1.3).
+  const host = secure ? '__Host-' : ''
+  const kindPrefix = name === rootName ? 'sso-' : `${name}.`
+  return {
+    prefix,
+    keyScope: name === rootName && prefix === `${rootName}:` ? '' : ` ${name} ${prefix}`,
+    cookieName: (kind) => host + (kind === undefined ? name : kindPrefix + kind),
+  }
+}
+
+/** A name that no other mount path has, and that is legal in a cookie's name: `/a/b` is `portal-sso.a~b`. */
+function nameOfMountPath(mountPath: string): string {
+  if (mountPath === '/') return rootName
+  const hex = (char: string) => char.charCodeAt(0).toString(16).padStart(4, '0')
+  const name = mountPath.slice(1).replace(/[^\w-]/g, (char) => (char === '/' ? '~' : `%${hex(char)}`))
+  if (name.length <= maxPathName) return `${rootName}.${name}`
+  return `${rootName}.${name.slice(0, 15)}!${createHash('sha256').update(name).digest('base64url').slice(0, 16)}`
 }

@@ -12,8 +12,6 @@ interface Layer {
   regexp?: { fast_slash?: boolean }
 }
 
-const foreignSession = /cookie-?session/i
-
 /** By the names that the packages give their functions. */
 const advice: readonly [name: RegExp, advice: string, isHarmlessBeforeSession?: true][] = [
   [
@@ -27,7 +25,7 @@ const advice: readonly [name: RegExp, advice: string, isHarmlessBeforeSession?: 
     true,
   ],
   [
-    foreignSession,
+    /cookie-?session/i,
     'remove it: the portal needs `req.session` of express-session, which `sso.session()` provides',
   ],
 ]
@@ -39,8 +37,6 @@ const isOurs = ({ method }: Request, path: string) =>
 
 interface HostMiddlewareModules {
   handleError: ErrorRequestHandler
-  /** Keeps `req.session` for a request, although other middleware replaces it. */
-  keepSession: RequestHandler
   /** Logs with a limit for each client address. */
   report(req: Request, message: string, fields: object): void
 }
@@ -110,8 +106,6 @@ export class HostMiddleware {
         { middleware: [...this.#found] },
         'middleware before `sso.router()` can break the sign-in',
       )
-    if (names.slice(session).some((name) => foreignSession.test(name)))
-      for (const routes of this.#sessions) routes.use(this.#modules.keepSession)
     // Express calls only error handlers that come after the failure, and the host's own cannot know what to do about it.
     for (const layer of layers)
       if (this.#isRouter(layer.handle))

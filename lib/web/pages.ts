@@ -13,8 +13,18 @@ import { type Locale, Locales } from './locale.ts'
 import { acceptsHtml } from './request.ts'
 import type { PortalUrls } from './urls.ts'
 
-/** Our templates. The path is the same from `lib` and from the built `dist`. */
-const viewsDirectory = path.resolve(import.meta.dirname, '../../views')
+/** Our templates: at the same path from `lib` and from the built `dist`; a host that bundles us copies them beside its bundle. */
+const viewsDirectory = findViews(['../../views', 'portal-sso-views'])
+
+function findViews(folders: string[]): string {
+  const directories = folders.map((folder) => path.resolve(import.meta.dirname, folder))
+  // A bundle in `dist/server/` would otherwise take the host's own `views`.
+  const found = directories.find((directory) => existsSync(path.join(directory, 'assets/portal-sso.css')))
+  if (found !== undefined) return found
+  throw new ConfigurationError(
+    `the pages are missing: exclude express-portal-sso from your bundle, or copy its folder \`views\` to ${directories.at(-1)}`,
+  )
+}
 
 /** The templates: ours, and a host's in place of those of the same name. */
 export class Views {

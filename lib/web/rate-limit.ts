@@ -72,11 +72,13 @@ interface Counters {
 export class RateLimiter {
   readonly #logger: Logger
   readonly #redis: RedisCounter | undefined
+  readonly #prefix: string
   readonly #counters = new Map<string, Counters>()
   #warnedAt = 0
 
-  constructor({ logger }: Pick<Core, 'logger'>, redis: RedisCounter | undefined) {
+  constructor({ logger, prefix }: Pick<Core, 'logger' | 'prefix'>, redis: RedisCounter | undefined) {
     this.#logger = logger
+    this.#prefix = `${prefix}limit:`
     this.#redis = redis
   }
 
@@ -102,7 +104,7 @@ export class RateLimiter {
   }
 
   #addCounters({ name, maxRequests, windowSeconds }: Limit): Counters {
-    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: `portal-sso:limit:${name}` }
+    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: this.#prefix + name }
     const shared =
       this.#redis &&
       new RateLimiterRedis({

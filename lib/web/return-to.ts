@@ -1,5 +1,6 @@
-// The path is stored in cookies, and browsers drop a cookie over 4 KB. It counts percent-encoded: an umlaut takes six characters.
-const maxLength = 1500
+// The path is stored in cookies, and proxies refuse a response with headers over 4 KB (nginx by default). It counts percent-encoded:
+// an umlaut takes six characters.
+const maxLength = 1000
 
 /**
  * Accepts local paths only. In a sign-in link, an attacker could otherwise plant the address of a look-alike page to which a

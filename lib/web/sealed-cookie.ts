@@ -5,7 +5,7 @@ import type { Seal } from '../shared/seal.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
 import type { Core } from './core.ts'
 
-export type CookieCore = Pick<Core, 'portalOf' | 'seal' | 'secure' | 'urls'>
+export type CookieCore = Pick<Core, 'cookieName' | 'portalOf' | 'seal' | 'secure' | 'urls'>
 
 /**
  * Cookies that only we can write and read. They hold the state of a visitor's sign-in, so that no server has to. Each is bound to
@@ -51,11 +51,6 @@ export class SealedCookies<T> {
   }
 }
 
-/** Adds `__Host-`, which pins a cookie to this host: a sibling domain cannot plant one (RFC 6265bis, 4.1.3). */
-export function cookieName(name: string, secure: boolean): string {
-  return secure ? `__Host-${name}` : name
-}
-
 /** The length of `name=value; `, which the cookie takes in the `Cookie` header. */
 export function headerLength(name: string, value: string): number {
   return name.length + value.length + 3
@@ -64,8 +59,6 @@ export function headerLength(name: string, value: string): number {
 export function cookiesOf(req: Request): Record<string, string | undefined> {
   return parseCookie(req.headers.cookie ?? '')
 }
-
-const cookieNames = { logout: 'sso-logout', 'admin-consent': 'sso-consent' } as const
 
 const stateTtlSeconds = (10 * MINUTE) / SECOND
 
@@ -77,9 +70,9 @@ export class StateCookie {
   readonly #cookies: SealedCookies<{ state: string; kept: string }>
   readonly #name: string
 
-  constructor(core: CookieCore, purpose: keyof typeof cookieNames) {
+  constructor(core: CookieCore, purpose: 'logout' | 'admin-consent') {
     this.#cookies = new SealedCookies(core, purpose, { ttlSeconds: stateTtlSeconds })
-    this.#name = cookieName(cookieNames[purpose], core.secure)
+    this.#name = core.cookieName(purpose === 'logout' ? 'logout' : 'consent')
   }
 
   /**

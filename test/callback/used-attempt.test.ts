@@ -3,10 +3,12 @@ import http, { type IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { RedisClientType } from 'redis'
+import { Seal } from '../../lib/shared/seal.ts'
+import { PortalUrls } from '../../lib/web/urls.ts'
 import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { arrived } from '../support/http-requests.ts'
-import { mountDefault, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
 import { postResponse, startPortalWithAda, useProvider } from '../support/scene.ts'
 import { signal } from '../support/signal.ts'
@@ -415,5 +417,24 @@ describe('a used attempt', () => {
     const url = await responseUrl(portal, visitor, '&proving=1')
     clock.pass(11 * 60_000)
     expect((await visitor.get(url)).location).toContain('&proving=1&restarted=1')
+  })
+})
+
+describe('an attempt that a newer version started for an unknown purpose', () => {
+  it('is refused with a page, and signs nobody in', async () => {
+    const portal = await portalWithAda()
+    const visitor = new Visitor()
+    const response = await responseUrl(portal, visitor)
+    const jar = visitor.cookies.get(portal.url)!
+    const [name, sealed] = [...jar].find(([each]) => each.startsWith('sso-attempt-'))!
+    const seal = new Seal([testSecret], 'attempt')
+    const context = `${name} ${new PortalUrls(portal.url, '/').base('default')}`
+    const cookie = (await seal.open(sealed, context)) as { value: { attempt: object } }
+    const attempt = { ...cookie.value.attempt, purpose: { kind: 'newer' } }
+    jar.set(name, await seal.close({ ...cookie, value: { ...cookie.value, attempt } }, context))
+    const seen = await visitor.get(response)
+    expect(seen.status).toBe(400)
+    expect(seen.body).toContain('href="/login/acme')
+    expect(setsSession(seen)).toBe(false)
   })
 })

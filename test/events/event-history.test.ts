@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
-import { type EventFilter, EventHistory } from '../../lib/events/event-history.ts'
+import { type EventFilter, HistoryApi } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
@@ -26,8 +26,8 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
     portal = `portal-${count++}`
   })
 
-  const history = () => new EventHistory({ knex })
-  const list = (filter: EventFilter = {}) => history().list(filter, portal)
+  const history = () => new HistoryApi({ knex })
+  const list = (filter: EventFilter = {}) => history().list(filter, { portal })
 
   async function record(event: Record<string, unknown>): Promise<void> {
     const log = new EventLog({ knex, logger: quiet }, { clientAddress: 'full' })
@@ -147,11 +147,11 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
       consentMissingAt: undefined,
       consentReportedAt: undefined,
     }
-    const activity = async (slug = 'acme') => (await history().activity(portal)).get(slug)
+    const activity = async (slug = 'acme') => (await history().activity({ portal })).get(slug)
 
     it('is empty before the first sign-in', async () => {
       await insertProvider('acme')
-      expect(await history().activity(portal)).toEqual(new Map([['acme', nothing]]))
+      expect(await history().activity({ portal })).toEqual(new Map([['acme', nothing]]))
     })
 
     it('has the last sign-in, and the number of sign-ins in 30 days', async () => {
@@ -247,14 +247,14 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
       const watched = knexModule(config)
       watched.on('query', ({ sql, bindings }: (typeof queries)[number]) => queries.push({ sql, bindings }))
       try {
-        const reading = new EventHistory({ knex: watched })
-        const { next } = await reading.list({ most: 10 }, portal)
-        await reading.list({ most: 10, before: next }, portal)
-        await reading.list({ kind: 'provider-removed' }, portal)
-        await reading.list({ provider: 'acme', kind: 'sign-in-failed' }, portal)
-        await reading.list({ userId: 'user-7' }, portal)
-        await reading.list({ reference: 'R77' }, portal)
-        await reading.activity(portal)
+        const reading = new HistoryApi({ knex: watched })
+        const { next } = await reading.list({ most: 10 }, { portal })
+        await reading.list({ most: 10, before: next }, { portal })
+        await reading.list({ kind: 'provider-removed' }, { portal })
+        await reading.list({ provider: 'acme', kind: 'sign-in-failed' }, { portal })
+        await reading.list({ userId: 'user-7' }, { portal })
+        await reading.list({ reference: 'R77' }, { portal })
+        await reading.activity({ portal })
       } finally {
         await watched.destroy()
       }

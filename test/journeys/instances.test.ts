@@ -1,13 +1,11 @@
 /** @slow runs several processes */
-import { once } from 'node:events'
-import http from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { arrived } from '../support/http-requests.ts'
+import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { useProvider } from '../support/scene.ts'
 import { signal } from '../support/signal.ts'
@@ -17,20 +15,18 @@ import { type Seen, Visitor } from '../support/visitor.ts'
 const provider = await useProvider()
 let database: FreshDatabase
 let knex: Knex
-let front: http.Server
+let balancer: LoadBalancer
 /** public URL of both instances */
 let url: string
 let north: Instance
 let south: Instance
-let serving: Instance
 let visitor: Visitor
 
 beforeAll(async () => {
   database = await freshPostgres()
   knex = knexModule(database.config)
-  front = http.createServer(forward).listen(0, '127.0.0.1')
-  await once(front, 'listening')
-  url = `http://127.0.0.1:${(front.address() as AddressInfo).port}`
+  balancer = await startLoadBalancer()
+  url = balancer.url
   // Both start simultaneously on an empty database.
   ;[north, south] = await Promise.all([startInstance(url, database), startInstance(url, database)])
   await new UsersTable({ knex }).create(
@@ -40,8 +36,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await Promise.all([north, south].map((each) => each.kill()))
-  front.closeAllConnections()
-  front.close()
+  balancer.close()
   await knex.destroy()
   await database.drop()
 })
@@ -50,18 +45,6 @@ beforeEach(async () => {
   await knex('sso_providers').delete()
   await north.act('connect', acme())
 })
-
-/** A reverse proxy to the instance that is serving. */
-function forward(req: http.IncomingMessage, res: http.ServerResponse): void {
-  const { method, url: target, headers } = req
-  const onward = http.request({ host: '127.0.0.1', port: serving.port, method, path: target, headers })
-  onward.on('response', (answer) => {
-    res.writeHead(answer.statusCode!, answer.headers)
-    answer.pipe(res)
-  })
-  onward.on('error', (error) => res.writeHead(504).end(String(error)))
-  req.pipe(onward)
-}
 
 const acme = (more: object = {}) => ({
   slug: 'acme',
@@ -72,13 +55,7 @@ const acme = (more: object = {}) => ({
   ...more,
 })
 
-/** Sends requests to this instance. */
-async function on(instance: Instance, send: () => Promise<Seen>): Promise<Seen> {
-  serving = instance
-  const seen = await send()
-  expect(seen.headers.get('x-instance')).toBe(String(instance.port))
-  return seen
-}
+const on = (instance: Instance, send: () => Promise<Seen>) => balancer.on(instance, send)
 
 /** The address of the user who is signed in on this instance. */
 async function signedInOn(instance: Instance): Promise<string | undefined> {
@@ -104,7 +81,7 @@ describe('two instances with one Redis and one database', () => {
   })
 
   it('finish each other’s sign-ins, and keep the deep link', async () => {
-    serving = north
+    balancer.serving = north
     const started = await visitor.get(`${url}/login/acme?returnTo=/portal/deep`)
     const response = await responseUrl(started)
     const landed = await on(south, () => visitor.open(response))
@@ -249,7 +226,7 @@ describe('two instances with one Redis and one database', () => {
     const slow = signal()
     provider.faults.tokenWaitsFor = slow.given
     const asked = arrived('/token')
-    serving = north
+    balancer.serving = north
     const interrupted = visitor.get(response)
     await asked
     await north.kill()
@@ -266,7 +243,7 @@ describe('two instances with one Redis and one database', () => {
   it('keep all sessions and attempts when one of them crashes', async () => {
     await signIn(north)
     const other = new Visitor()
-    serving = north
+    balancer.serving = north
     const response = await responseUrl(await other.get(`${url}/login/acme`))
     await north.kill()
     try {

@@ -200,7 +200,7 @@ describe.each(databases)('maintenance on %s', (_name, fresh) => {
       await knex('sso_providers').update({ retire_at: inDays(4) })
       const { sso } = await instance()
       await sso.runMaintenance()
-      await table().remove(acme)
+      await table().disable(acme, { removes: true })
       await sso.runMaintenance()
       expect(await warnedDays()).toEqual([])
     })

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { JWK } from 'jose'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { ProviderTestError } from '../../lib/management/test-provider.ts'
-import { keyAlgorithmFor, keysWithState } from '../../lib/providers/client-key.ts'
+import { type ClientKey, keyAlgorithmFor, keysWithState } from '../../lib/providers/client-key.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { type Clock, takeClock } from '../support/clock.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -239,9 +239,11 @@ describe('a key rotation', () => {
 })
 
 describe('the signing key', () => {
-  const at = (hours: number) => ({ from: new Date(hours * hour).toISOString(), hours })
-  const states = (keys: { from: string; hours: number }[], now: number) =>
-    keysWithState(keys, now * hour).map(({ key, state }) => `${key.hours} ${state}`)
+  const at = (hours: number): ClientKey => {
+    return { from: new Date(hours * hour).toISOString(), kid: String(hours), alg: 'ES256', jwk: {} }
+  }
+  const states = (keys: ClientKey[], now: number) =>
+    keysWithState(keys, now * hour).map(({ key, state }) => `${key.kid} ${state}`)
 
   it.each([
     [[], 5, []],

@@ -4,11 +4,15 @@ import {
   isIssuerOf,
   issuerFor,
   isTemplated,
-  maySign,
+  keyIssuersFor,
   otherTenantError,
   pinsTenants,
+  type Tenancy,
   templateOf,
 } from '../../lib/providers/issuer.ts'
+
+const maySign = (provider: Tenancy, issuer: string, keyIssuer: unknown) =>
+  keyIssuersFor(provider, issuer).includes(keyIssuer)
 
 const tenant = '11111111-aaaa-4bbb-8ccc-000000000001'
 const other = '22222222-aaaa-4bbb-8ccc-000000000002'

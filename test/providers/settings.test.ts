@@ -11,7 +11,6 @@ import { Visitor } from '../support/visitor.ts'
 /** A setting that no other code mentions. */
 const region: Setting = {
   schema: z.enum(['eu', 'us']).optional(),
-  column: 'region',
   affectsSignIn: true,
   flag: '--region <region>',
   label: 'Data region',

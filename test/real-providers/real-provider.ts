@@ -1,12 +1,11 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
-import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { exportJWK, generateKeyPair, type JWK } from 'jose'
 import type { Page } from 'playwright-core'
-import { aptInstall } from '../support/services/programs.ts'
+import { aptInstall, cacheFolder } from '../support/services/programs.ts'
 
 const run = promisify(execFile)
 
@@ -97,13 +96,11 @@ export interface StartedProvider {
   stop(): Promise<void>
 }
 
-const cache = path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'express-portal-sso')
-
 /** Returns a folder of the user's cache, which `fill` completes once. Later runs, and other clones, use it too. */
 export async function cached(name: string, fill: (folder: string) => Promise<void>): Promise<string> {
-  const kept = path.join(cache, name)
+  const kept = path.join(cacheFolder, name)
   if (fs.existsSync(kept)) return kept
-  fs.mkdirSync(cache, { recursive: true })
+  fs.mkdirSync(cacheFolder, { recursive: true })
   const draft = fs.mkdtempSync(`${kept}-`)
   try {
     await fill(draft)

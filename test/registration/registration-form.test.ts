@@ -118,9 +118,9 @@ describe('a pending registration fits into a cookie with', () => {
   it.each([
     ['short deep link, short ID token', 30, 900],
     ['short deep link, long ID token', 30, 4000],
-    ['long deep link, short ID token', 1500, 900],
-    ['long deep link, usual ID token', 1500, 1300],
-    ['long deep link, long ID token', 1500, 4000],
+    ['long deep link, short ID token', 1000, 900],
+    ['long deep link, usual ID token', 1000, 1300],
+    ['long deep link, long ID token', 1000, 4000],
   ])('%s', async (_what, pathLength, tokenLength) => {
     const seal = new Seal(['a secret for tests that is longer than 32 characters'], 'tests')
     const pendingRegistrations = new PendingRegistrations(cookieCore(seal))

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import session from 'express-session'
-import { Passport } from 'passport'
+import { Passport, type Strategy, type StrategyCreated } from 'passport'
 import { createClient } from 'redis'
 import request from 'supertest'
 import { EmailTakenError, normaliseEmail, type User, type UserDirectory } from '../../lib/index.ts'
@@ -603,6 +603,29 @@ describe('a host', () => {
     // Our middleware sees the host's value twice and leaves it alone.
     await classic.get(`${portal.url}/login`)
     expect(JSON.parse((await classic.get(`${portal.url}/whoami`)).body)).toMatchObject({ id: 'classic' })
+  })
+
+  it('can sign in users with strategies of its own Passport, and the guard admits them', async () => {
+    const own = new Passport()
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        own.use('password', {
+          async authenticate(this: StrategyCreated<Strategy>) {
+            this.success((await sso.users.findByEmail('ada@example.com'))!)
+          },
+        } as Strategy)
+        own.serializeUser(sso.serializeUser)
+        app.use(sso.session())
+        app.post('/classic', own.authenticate('password', { successRedirect: '/portal' }))
+        mountDefault(app, sso)
+      },
+    })
+    const visitor = new Visitor()
+    const portalPage = await visitor.follow(await visitor.post(`${portal.url}/classic`))
+    expect(portalPage).toMatchObject({ status: 200, url: `${portal.url}/portal` })
+    // As after any sign-in, revoking the session ends it.
+    await portal.sso.sessions.endAll({ userId: (await portal.knex('sso_users').first()).id })
+    expect(await status(visitor, portal)).toBe(302)
   })
 
   it('can initialize its own Passport in between: the session still works, and ends when the user is deactivated', async () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
 import { deriveKey, Seal } from '../../lib/shared/seal.ts'
-import { cookieName, SealedCookies } from '../../lib/web/sealed-cookie.ts'
+import { SealedCookies } from '../../lib/web/sealed-cookie.ts'
 import { cookieCore } from '../support/cookie-core.ts'
 
 const secret = 'the secret of these tests, longer than 32 characters'
@@ -166,7 +166,7 @@ describe('a sealed cookie', () => {
   })
 
   it('has the prefix `__Host-` with TLS', () => {
-    expect(cookieName('note', true)).toBe('__Host-note')
-    expect(cookieName('note', false)).toBe('note')
+    expect(cookieCore(seal, { secure: true }).cookieName('note')).toBe('__Host-sso-note')
+    expect(cookieCore(seal).cookieName('note')).toBe('sso-note')
   })
 })

@@ -34,7 +34,9 @@ describe.each(databases)('on %s, a code', (_name, fresh) => {
   })
 
   it('is redeemed by one of twenty concurrent requests to two instances', async () => {
-    const [north, south] = [database.knex, second].map((knex) => new RedeemedCodes({ knex }, undefined))
+    const [north, south] = [database.knex, second].map(
+      (knex) => new RedeemedCodes({ knex, prefix }, undefined),
+    )
     const claimed = await claimConcurrently(north!, south!)
     expect(claimed.filter(Boolean)).toHaveLength(1)
   })
@@ -43,7 +45,7 @@ describe.each(databases)('on %s, a code', (_name, fresh) => {
     const { knex } = database
     await knex('sso_redeemed_codes').delete()
     const state = newState()
-    await new RedeemedCodes({ knex }, undefined).claim(state)
+    await new RedeemedCodes({ knex, prefix }, undefined).claim(state)
     const [row] = await knex('sso_redeemed_codes')
     expect(row).toEqual({
       id: expect.stringMatching(/^[\w-]{43}$/),
@@ -53,6 +55,8 @@ describe.each(databases)('on %s, a code', (_name, fresh) => {
     expect(Date.parse(row.expires_at) - Date.now()).toBeGreaterThan(10 * 60_000)
   })
 })
+
+const prefix = 'portal-sso:'
 
 describe('with Redis, a code', () => {
   let redis: RedisClientType
@@ -70,7 +74,7 @@ describe('with Redis, a code', () => {
 
   it('is redeemed by one of twenty concurrent requests to two instances, without the database', async () => {
     const other = await connectRedis()
-    const [north, south] = [redis, other].map((client) => new RedeemedCodes({ knex: unused }, client))
+    const [north, south] = [redis, other].map((client) => new RedeemedCodes({ knex: unused, prefix }, client))
     const claimed = await claimConcurrently(north!, south!)
     await other.close()
     expect(claimed.filter(Boolean)).toHaveLength(1)
@@ -79,7 +83,7 @@ describe('with Redis, a code', () => {
   it('leaves a marker that does not contain its state, until after its attempt has expired', async () => {
     const state = newState()
     const before = await markers()
-    await new RedeemedCodes({ knex: unused }, redis).claim(state)
+    await new RedeemedCodes({ knex: unused, prefix }, redis).claim(state)
     const [key, ...others] = (await markers()).filter((each) => !before.includes(each))
     expect([key, others]).toEqual([expect.stringMatching(/^portal-sso:redeemed:[\w-]{43}$/), []])
     const seconds = await redis.ttl(key!)
@@ -97,7 +101,7 @@ describe('with Redis, a code', () => {
     const silent = { ...redis, set: () => new Promise<never>(() => {}) }
     const timers = takeTimers()
     try {
-      const claim = new RedeemedCodes({ knex: unused }, silent).claim(newState())
+      const claim = new RedeemedCodes({ knex: unused, prefix }, silent).claim(newState())
       const refused = expect(claim).rejects.toMatchObject({ code: 'session_unavailable' })
       timers.pass(1000)
       await refused

@@ -7,17 +7,17 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 198,
-  lines: 23_800,
+  files: 196,
+  lines: 23_300,
   callbackFiles: 40,
   callbackFunctions: 115,
   // One of them marks the code as redeemed. With Redis, there are five.
   callbackStatements: 6,
   startFiles: 20,
-  startFunctions: 39,
+  startFunctions: 38,
   startStatements: 1,
   settingFiles: 8,
-  wiringImports: 25,
+  wiringImports: 24,
   duplicateExports: 0,
   longFunctions: 0,
   wideFunctions: 0,

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import path from 'node:path'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 
 /** Database drivers and native programs, which are loaded only if they are used. */
 const external = [
@@ -26,15 +26,16 @@ const __dirname = import.meta.dirname
 `
 
 /** Bundles a program once in each run: a command spends half of its time on finding and reading its 1,100 modules. */
-export async function bundle(entry: string): Promise<string> {
-  const home = path.join(process.env.TEST_RUN_FOLDER!, 'bundles', path.basename(entry, '.ts'))
+export async function bundle(entry: string, ...plugins: Plugin[]): Promise<string> {
+  const name = [path.basename(entry, '.ts'), ...plugins.map((plugin) => plugin.name)].join('-')
+  const home = path.join(process.env.TEST_RUN_FOLDER!, 'bundles', name)
   // Two folders below `views`, like the module that looks for them.
   const program = path.join(home, 'lib', 'bundle', 'program.mjs')
   if (fs.existsSync(program)) return program
   fs.mkdirSync(path.dirname(home), { recursive: true })
   const draft = fs.mkdtempSync(`${home}-`)
-  for (const name of ['node_modules', 'package.json', 'views'])
-    fs.symlinkSync(path.resolve(name), path.join(draft, name))
+  for (const part of ['node_modules', 'package.json', 'views'])
+    fs.symlinkSync(path.resolve(part), path.join(draft, part))
   await build({
     entryPoints: [entry],
     outfile: path.join(draft, path.relative(home, program)),
@@ -45,6 +46,7 @@ export async function bundle(entry: string): Promise<string> {
     minifyWhitespace: true,
     banner: { js: commonJs },
     external,
+    plugins,
     logLevel: 'error',
   })
   try {

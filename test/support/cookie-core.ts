@@ -1,4 +1,5 @@
 import type { Seal } from '../../lib/shared/seal.ts'
+import { instanceNames } from '../../lib/web/core.ts'
 import type { CookieCore } from '../../lib/web/sealed-cookie.ts'
 import { PortalUrls } from '../../lib/web/urls.ts'
 
@@ -7,5 +8,7 @@ export function cookieCore(
   seal: Seal,
   { secure = false, baseUrl = 'https://portal.example', mountPath = '/' } = {},
 ): CookieCore {
-  return { seal: () => seal, secure, portalOf: () => 'default', urls: new PortalUrls(baseUrl, mountPath) }
+  const { cookieName } = instanceNames({ mountPath, secure, session: {} })
+  const urls = new PortalUrls(baseUrl, mountPath)
+  return { cookieName, seal: () => seal, secure, portalOf: () => 'default', urls }
 }

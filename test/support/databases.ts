@@ -43,6 +43,13 @@ export async function freshPostgres(): Promise<FreshDatabase> {
   }
 }
 
+/** The URL of a PostgreSQL database, on the server that the tests were given. */
+export function postgresUrl({ config }: FreshDatabase): string {
+  const address = new URL(process.env.TEST_DATABASE_URL!)
+  address.pathname = `/${(config.connection as Knex.PgConnectionConfig).database}`
+  return address.href
+}
+
 /** Creates a new database on the test server. Its default character set must not matter. */
 export async function freshMariadb(): Promise<FreshDatabase> {
   const uri = process.env.TEST_MARIADB_URL!

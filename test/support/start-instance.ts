@@ -1,28 +1,37 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Knex } from 'knex'
+import type { Plugin } from 'esbuild'
 import { bundle } from './bundle.ts'
-import type { FreshDatabase } from './databases.ts'
+import { type FreshDatabase, postgresUrl } from './databases.ts'
 import { freePort } from './services/server.ts'
 
 /** See instance.ts. */
 export interface Instance {
   port: number
   /** Calls a method of `sso.providers` in this instance. */
-  act(name: string, ...given: unknown[]): Promise<void>
+  act(name: string, ...given: unknown[]): Promise<unknown>
   /** Ends the process immediately, like a power cut. */
   kill(): Promise<void>
 }
 
-/** Starts one of a portal's processes, with the run's Redis. @param url the public URL of all instances */
-export async function startInstance(url: string, database: FreshDatabase): Promise<Instance> {
+/**
+ * Starts one of a portal's processes, with the run's Redis.
+ *
+ * @param url the public URL of all instances
+ * @param version omitted: this one
+ */
+export async function startInstance(
+  url: string,
+  database: FreshDatabase,
+  ...version: Plugin[]
+): Promise<Instance> {
   const port = await freePort()
-  const child = spawn(process.execPath, [await bundle('test/support/instance.ts')], {
+  const child = spawn(process.execPath, [await bundle('test/support/instance.ts', ...version)], {
     env: {
       ...process.env,
       PORT: String(port),
       BASE_URL: url,
-      DATABASE_URL: addressOf(database),
+      DATABASE_URL: postgresUrl(database),
       REDIS_URL: process.env.TEST_REDIS_URL,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -46,17 +55,11 @@ export async function startInstance(url: string, database: FreshDatabase): Promi
         body: JSON.stringify(given),
       })
       if (!response.ok) throw new Error(await response.text())
+      return await response.json()
     },
     async kill() {
       child.kill('SIGKILL')
       await exited
     },
   }
-}
-
-/** On the server that the tests were given. */
-function addressOf({ config }: FreshDatabase): string {
-  const address = new URL(process.env.TEST_DATABASE_URL!)
-  address.pathname = `/${(config.connection as Knex.PgConnectionConfig).database}`
-  return address.href
 }

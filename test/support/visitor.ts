@@ -14,9 +14,12 @@ export class Visitor {
   /** origin → cookie name → value */
   readonly cookies = new Map<string, Map<string, string>>()
   private readonly headers: Record<string, string>
+  private readonly certificate: string | undefined
 
-  constructor(headers: Record<string, string> = {}) {
+  /** @param certificate of an https server that no authority has signed */
+  constructor(headers: Record<string, string> = {}, certificate?: string) {
     this.headers = { accept: 'text/html,application/xhtml+xml', ...headers }
+    this.certificate = certificate
   }
 
   /** Sends one request, without following a redirect. */
@@ -50,7 +53,7 @@ export class Visitor {
 
   /** Copies the cookies, like a thief. */
   clone(): Visitor {
-    const twin = new Visitor(this.headers)
+    const twin = new Visitor(this.headers, this.certificate)
     for (const [origin, jar] of this.cookies) twin.cookies.set(origin, new Map(jar))
     return twin
   }
@@ -75,6 +78,7 @@ export class Visitor {
       [method](pathname + search)
       .set({ ...this.headers, ...(cookie && { cookie }), ...headers })
       .responseType('blob')
+    if (this.certificate !== undefined && origin.startsWith('https:')) sent.ca(this.certificate)
     const response = await (form === undefined ? sent : sent.send(form))
     const received = headersOf(response)
     for (const line of received.getSetCookie()) keep(jar, line)

@@ -1,6 +1,7 @@
 import { Argument, Option } from 'commander'
 import type { z } from 'zod'
 import type { ProviderInput } from '../../management/provider-input.ts'
+import { providerUrls } from '../../management/provider-urls.ts'
 import type { Preset } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../../providers/provider.ts'
@@ -9,7 +10,7 @@ import { ConfigurationError, ManagementError } from '../../shared/errors.ts'
 import { type CommandContext, type PortalCommands, suggest } from '../command.ts'
 import { ask, atTerminal, confirm, type ReadResult } from '../input.ts'
 import { checkText, print, printProgress, type Result } from '../output.ts'
-import { describeUrls, providerUrls } from './show.ts'
+import { describeUrls, urlsByName } from './show.ts'
 import { testSignIn } from './test-sign-in.ts'
 import { type Flags, readSettings, settingOptions, withFlagNames } from './update.ts'
 
@@ -42,7 +43,6 @@ You are asked for missing values. The client secret is never an argument: you ar
   },
 }
 
-/** An option for every preset question that has none among the settings. */
 function questionOptions(existing: Option[]): Option[] {
   const labels = new Map<string, string[]>()
   for (const { name: preset, asks } of presets)
@@ -63,7 +63,7 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   const { clientAuthentication } = { ...defaults, ...settings }
   // Print the URLs before the questions: the provider's console needs them before it shows a client ID.
   if (!flags.json)
-    print(describeUrls(providerUrls(context, { ...defaults, ...settings, slug, preset: name })))
+    print(describeUrls(providerUrls(context, { ...defaults, ...settings, slug, preset: name }, flags.portal)))
   const enabled = flags.withoutTestSignIn === true && !flags.disabled
   const answers = answersIn(flags)
   await connect(context, preset, { ...settings, slug, preset: name, answers, clientAuthentication, enabled })
@@ -192,7 +192,7 @@ async function offerTestSignIn(context: AddContext, slug: string): Promise<boole
 
 function describeConnected(context: AddContext, provider: Provider): Result {
   const { slug, enabled } = provider
-  const urls = providerUrls(context, provider)
+  const urls = urlsByName(providerUrls(context, provider, context.flags.portal))
   if (enabled) return { json: { provider, urls }, text: `${slug} is connected and on the login page.` }
   const next = ['test-sign-in', 'enable'].map((name) => suggest(`providers ${name} ${slug}`, context.flags))
   return {

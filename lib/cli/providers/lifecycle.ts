@@ -105,7 +105,6 @@ export const lifecycleCommands: PortalCommands = {
   },
 }
 
-/** Describes how many people and sessions depend on a provider. */
 async function describeUsage({ providers, sessions }: CommandContext, slug: string) {
   const [usage, active] = await Promise.all([providers.usage(slug), sessions.count({ provider: slug })])
   const have = count(usage.people, 'person has', 'people have')

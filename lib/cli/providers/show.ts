@@ -1,11 +1,11 @@
+import { type ProviderUrl, providerUrls } from '../../management/provider-urls.ts'
 import type { Preset, PresetQuestion } from '../../providers/presets/preset.ts'
-import { presetOf, presets } from '../../providers/presets/presets.ts'
+import { presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
-import { type SettingsInput, settingFacts } from '../../providers/settings.ts'
+import { settingFacts } from '../../providers/settings.ts'
 import type { CommandContext, PortalCommands } from '../command.ts'
 import { checkText, pairs, printProgress, type Result, table } from '../output.ts'
 
-/** The commands that show and test providers. */
 export const showCommands: PortalCommands = {
   list: {
     description: 'list all providers of a portal, in the order of the login page',
@@ -36,8 +36,8 @@ export const showCommands: PortalCommands = {
     examples: ['providers show acme'],
     async run(context, slug: string) {
       const provider = await context.providers.get(slug)
-      const urls = providerUrls(context, provider)
-      return { json: { ...provider, urls }, text: describeProvider(provider, urls) }
+      const urls = providerUrls(context, provider, context.flags.portal)
+      return { json: { ...provider, urls: urlsByName(urls) }, text: describeProvider(provider, urls) }
     },
   },
   'test <slug>': {
@@ -75,7 +75,7 @@ export const keysCommands: PortalCommands = {
 }
 
 /** All settings, the URLs and the results of the last test. A `Provider` holds no secrets. */
-function describeProvider(provider: Provider, urls: ProviderUrls): string {
+function describeProvider(provider: Provider, urls: readonly ProviderUrl[]): string {
   const { slug, preset, lastTest } = provider
   const facts = settingFacts(provider)
   return [
@@ -96,40 +96,14 @@ function describeState({ enabled, recommended, testSignInAt, retireAt }: Provide
   return details.filter(Boolean).join(', ')
 }
 
-const urlLabels = {
-  redirectUri: 'Redirect URI',
-  adminConsentUri: 'Admin-consent redirect URI',
-  postLogoutRedirectUri: 'Post-logout redirect URI',
-  backChannelLogoutUri: 'Back-channel logout URI',
-  frontChannelLogoutUri: 'Front-channel logout URI',
-  jwksUri: 'JWKS URI',
+export function describeUrls(urls: readonly ProviderUrl[]): string {
+  return `Enter these URLs at the provider:\n${pairs(urls.map(({ label, value }) => [label, value]))}`
 }
 
-/** The URLs that an administrator enters at the provider. */
-type ProviderUrls = { [Name in keyof typeof urlLabels]: string | undefined }
-
-/** @param provider may not be connected yet */
-export function providerUrls(
-  { providers, urls, flags }: CommandContext,
-  provider: Pick<Provider, 'slug' | 'preset'> & SettingsInput,
-): ProviderUrls {
-  const { slug, preset, clientAuthentication, frontChannelLogout } = provider
-  return {
-    redirectUri: providers.redirectUri(slug),
-    adminConsentUri: presetOf(preset)?.adminConsent && urls.adminConsent(slug, flags.portal),
-    postLogoutRedirectUri: providers.postLogoutRedirectUri(),
-    backChannelLogoutUri: providers.backChannelLogoutUri(slug),
-    frontChannelLogoutUri: frontChannelLogout ? providers.frontChannelLogoutUri(slug) : undefined,
-    jwksUri: clientAuthentication === 'private_key_jwt' ? providers.jwksUri(slug) : undefined,
-  }
+export function urlsByName(urls: readonly ProviderUrl[]): Record<string, string> {
+  return Object.fromEntries(urls.map(({ name, value }) => [name, value]))
 }
 
-export function describeUrls(urls: ProviderUrls): string {
-  const names = Object.keys(urlLabels) as (keyof ProviderUrls)[]
-  return `Enter these URLs at the provider:\n${pairs(names.map((name) => [urlLabels[name], urls[name]]))}`
-}
-
-/** For `providers presets`. */
 export function listPresets(): Result {
   const lines = presets.flatMap(({ name, displayName, asks, settings }) => [
     `${name}: ${displayName} (docs/providers/${name}.md)`,

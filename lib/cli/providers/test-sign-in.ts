@@ -36,7 +36,6 @@ export const testSignInCommands: PortalCommands = {
   },
 }
 
-/** @returns true if the test passed */
 export async function testSignIn(context: CommandContext, slug: string): Promise<boolean> {
   const outcome = await waitForOutcome(context, await printLink(context, slug))
   print(outcomeTexts[outcome])
@@ -53,10 +52,8 @@ async function printLink({ testSignIns, actor, flags }: CommandContext, slug: st
   return link
 }
 
-async function waitForOutcome(
-  { testSignIns, flags }: CommandContext,
-  { token, expiresAt }: TestLink,
-): Promise<TestOutcome> {
+async function waitForOutcome({ testSignIns, flags }: CommandContext, link: TestLink): Promise<TestOutcome> {
+  const { token, expiresAt } = link
   printProgress(flags, 'Waiting for the test sign-in … (Ctrl-C only stops waiting)')
   // The link may be opened just before it expires. The attempt then takes its own time to expire.
   const deadline = expiresAt.getTime() + attemptTtlMs

@@ -55,7 +55,6 @@ export const updateCommands: PortalCommands = {
   },
 }
 
-/** An option for every setting. */
 export function settingOptions(): Option[] {
   const options = settingEntries().flatMap(([, { flag, label, hint, choices, effects, control }]) => {
     const choiceHints = Object.entries(effects ?? {}).map((effect) => effect.join(': '))

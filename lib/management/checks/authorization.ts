@@ -22,7 +22,7 @@ export interface CheckedAuthorization {
   unusable?: Problem | undefined
 }
 
-interface Problem {
+export interface Problem {
   cause: string
   hint: string
 }
@@ -73,12 +73,8 @@ export async function checkAuthorization(
   try {
     const headers = { accept: 'text/html,application/xhtml+xml' }
     // Never follows a redirect: only the browser of a user may visit where the provider leads.
-    const response = await outbound.fetch(pushed ?? url.href, {
-      method: 'GET',
-      headers,
-      body: undefined,
-      redirect: 'manual',
-    })
+    const request = { method: 'GET', headers, body: undefined, redirect: 'manual' } as const
+    const response = await outbound.fetch(pushed ?? url.href, request)
     const { authorization_endpoint: endpoint } = metadata
     return await readAnswer(response, { redirectUri, endpoint }, secrets)
   } catch (error) {

@@ -1,5 +1,4 @@
 import type { Credentials } from '../../oidc/client-methods.ts'
-import type { TrustSettings } from '../../oidc/vouches.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ProviderSettings } from '../../providers/settings.ts'
 
@@ -18,29 +17,12 @@ export const absent = (name: string, message: string): Check => ({ name, result:
 /** A problem that prevents every sign-in: such a provider is not saved. */
 export const failed = problem('failed')
 
-/** The settings to test, saved or not. */
-export type TestInput = Pick<
-  ProviderSettings,
-  | 'clientId'
-  | 'clientSecret'
-  | 'secretEncoding'
-  | 'assertionAudience'
-  | 'clientAuthentication'
-  | 'metadataUrl'
-  | 'authorizationParameters'
-  | 'signingAlgorithm'
-  | 'pushedRequests'
-  | 'dpop'
-  | 'frontChannelLogout'
-  | 'logout'
-  | 'proxy'
-  | 'certificateAuthority'
-> &
-  TrustSettings & {
-    /** true unless the issuer was just entered: the document must then name it, even if only its own URL was entered */
-    isIssuerKnown?: boolean | undefined
-    /** absent before the provider is connected */
-    clientKeys?: Credentials['clientKeys']
-    /** some providers check it before they authenticate the client */
-    redirectUri?: string | undefined
-  }
+export type TestInput = ProviderSettings & {
+  readonly preset: string
+  /** true unless the issuer was just entered: the document must then name it, even if only its own URL was entered */
+  isIssuerKnown?: boolean | undefined
+  /** absent before the provider is connected */
+  clientKeys?: Credentials['clientKeys']
+  /** some providers check it before they authenticate the client */
+  redirectUri?: string | undefined
+}

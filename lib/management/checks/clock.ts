@@ -6,14 +6,8 @@ import { absent, failed, ok, warning } from './candidate.ts'
 /** beyond this offset sign-ins fail: tokens would be issued in the future, or already expired */
 const maxOffsetSeconds = 300
 
-export interface Clock {
-  /** the same client, which also reads the time of each response */
-  outbound: HttpClient
-  check(): Check
-}
-
 /** Compares the provider's clock (`Date`, RFC 9110, 6.6.1) with ours. */
-export function createClock(outbound: HttpClient): Clock {
+export function createClock(outbound: HttpClient) {
   let smallestOffset: number | undefined
   const observe = (send: HttpClient['fetch']): HttpClient['fetch'] => {
     return async (...request) => {
@@ -27,6 +21,7 @@ export function createClock(outbound: HttpClient): Clock {
     }
   }
   return {
+    /** the same client, which also reads the time of each response */
     outbound: {
       ...outbound,
       fetch: observe(outbound.fetch),

@@ -13,7 +13,7 @@ import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
-import type { CheckedAuthorization } from './authorization.ts'
+import type { CheckedAuthorization, Problem } from './authorization.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
 /** The token endpoint's response to an invented code. */
@@ -90,17 +90,12 @@ export async function checkCredentials(
   return { check, requiresDpop, method: verdict === 'known_client' ? result.method : undefined }
 }
 
-interface Refusal {
-  cause: string
-  hint: string
-}
-
 function describeRefusal(
   metadata: ProviderMetadata,
   method: ClientAuthentication,
   isIdKnown = false,
   detail = '',
-): Refusal {
+): Problem {
   const found = registeredFor.find(([pattern, each]) => each !== method && pattern.test(detail))
   if (found) return { cause: `the client is registered for ${found[1]}`, hint: found[2] }
   const announced = announcedMethods(metadata)
@@ -158,7 +153,7 @@ const notTestedYet = warning(
 
 function checkFor(
   { verdict, detail, method }: TokenEndpointResult & { method: ClientMethod },
-  { cause, hint }: Refusal,
+  { cause, hint }: Problem,
   tried: ClientAuthentication,
 ): Check {
   const { clientAuthentication, secretEncoding, assertionAudience } = method
@@ -215,18 +210,14 @@ async function requestTokens(
     code_verifier: verifier,
     ...(redirectUri !== undefined && { redirect_uri: redirectUri }),
   })
-  const headers = new Headers({
+  const given = new Headers({
     accept: 'application/json',
     'content-type': 'application/x-www-form-urlencoded',
   })
-  await authenticate({ issuer: metadata.issuer }, { client_id: clientId }, body, headers)
-  const request = {
-    method: 'POST',
-    headers: Object.fromEntries(headers),
-    body,
-    redirect: 'manual',
-  } as const
+  await authenticate({ issuer: metadata.issuer }, { client_id: clientId }, body, given)
+  const headers = Object.fromEntries(given)
   try {
+    const request = { method: 'POST', headers, body, redirect: 'manual' } as const
     const response = await outbound.fetch(metadata.token_endpoint, request)
     return await classify(response, [...secretForms(clientId, credentials), code, verifier])
   } catch (error) {
@@ -236,13 +227,8 @@ async function requestTokens(
 
 async function classify(response: Response, secrets: readonly string[]): Promise<TokenEndpointResult> {
   const { status } = response
-  const body: unknown = await response.json().catch(() => undefined)
-  const {
-    error,
-    access_token,
-    id_token,
-    error_description: description,
-  } = (body ?? {}) as Record<string, unknown>
+  const body = ((await response.json().catch(() => undefined)) ?? {}) as Record<string, unknown>
+  const { error, access_token, id_token, error_description: description } = body
   const errorCode = errorCodes.find((code) => code === error)
   const quoted = typeof description === 'string' ? quoteRedacted(description, secrets) : undefined
   const detail = [`status ${status}`, errorCode, quoted].filter(Boolean).join(', ')

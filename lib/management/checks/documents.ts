@@ -8,7 +8,8 @@ import {
   type ProviderMetadata,
 } from '../../oidc/discovery.ts'
 import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
-import { isIssuerOf, issuerOfMetadata, maySign, type Tenancy } from '../../providers/issuer.ts'
+import { keyRequest } from '../../oidc/key-set.ts'
+import { isIssuerOf, issuerOfMetadata, keyIssuersFor, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
@@ -25,10 +26,8 @@ export async function reach(input: ReachInput, outbound: HttpClient): Promise<Re
     const issuer = checkIssuer(metadata.issuer, input)
     if (issuer.result === 'failed')
       return { checks: [ok('reached', `${documentUrl(input)} was read`), issuer] }
-    return {
-      metadata,
-      checks: [ok('reached', `the discovery document of ${metadata.issuer} was read`), issuer],
-    }
+    const reached = ok('reached', `the discovery document of ${metadata.issuer} was read`)
+    return { metadata, checks: [reached, issuer] }
   } catch (error) {
     return { checks: [describeUnreadable(error, input)] }
   }
@@ -121,12 +120,7 @@ export async function checkKeys(
   outbound: HttpClient,
 ): Promise<Check> {
   try {
-    const response = await outbound.fetch(metadata.jwks_uri, {
-      method: 'GET',
-      headers: { accept: 'application/json' },
-      body: undefined,
-      redirect: 'manual',
-    })
+    const response = await outbound.fetch(metadata.jwks_uri, keyRequest)
     if (response.status !== 200)
       throw new CheckError('jwks_uri', `the key set responded with ${response.status}`)
     // If the provider announces none of ours, another check reports that.
@@ -135,11 +129,8 @@ export async function checkKeys(
     const usable = await findUsable(keySet, wanted)
     return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
   } catch (error) {
-    return failed(
-      'keys',
-      `the keys cannot be used: ${describeError(error)}`,
-      keysHint(error, metadata.jwks_uri),
-    )
+    const hint = keysHint(error, metadata.jwks_uri)
+    return failed('keys', `the keys cannot be used: ${describeError(error)}`, hint)
   }
 }
 
@@ -158,21 +149,14 @@ function keysOfTenants(keySet: JSONWebKeySet, tenancy: Tenancy): JSONWebKeySet {
   if (tenancy.preset !== 'entra' || !Array.isArray(keySet?.keys)) return keySet
   const issuers = keySet.keys.map((key) => (key as { issuer?: unknown } | null)?.issuer)
   const isUsable = (issuer: unknown) =>
-    maySign(tenancy, tenancy.issuer, issuer) || isIssuerOf(tenancy, String(issuer))
+    keyIssuersFor(tenancy, tenancy.issuer).includes(issuer) || isIssuerOf(tenancy, String(issuer))
   if (issuers.length > 0 && !issuers.some(isUsable))
     throw new CheckError('keys_issuer', `they are for another issuer: ${JSON.stringify(issuers[0])}`)
   return { keys: keySet.keys.filter((_key, at) => isUsable(issuers[at])) }
 }
 
-/**
- * Returns the algorithms for which the set has a key.
- *
- * @throws when it has none
- */
-async function findUsable(
-  keySet: JSONWebKeySet,
-  algorithms: readonly SigningAlgorithm[],
-): Promise<SigningAlgorithm[]> {
+/** Returns the algorithms for which the set has a key. @throws when it has none */
+async function findUsable(keySet: JSONWebKeySet, algorithms: readonly SigningAlgorithm[]) {
   const resolver = createLocalJWKSet(keySet)
   const usable: SigningAlgorithm[] = []
   for (const alg of algorithms)

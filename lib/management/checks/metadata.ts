@@ -32,7 +32,7 @@ const logoutEffects = {
 /** Never a problem: signing out of the portal works without either. */
 export function checkLogout(
   metadata: ProviderMetadata,
-  { frontChannelLogout, logout = 'provider' }: Pick<TestInput, 'frontChannelLogout' | 'logout'>,
+  { frontChannelLogout, logout = 'provider' }: TestInput,
 ): Check[] {
   const isFrontChannel = metadata.frontchannel_logout_supported === true
   const frontChannel = ', but front-channel logout, which you can enable here'
@@ -57,7 +57,7 @@ export function checkLogout(
   ]
 }
 
-export function checkPkce(metadata: ProviderMetadata, { preset }: Pick<TestInput, 'preset'>): Check {
+export function checkPkce(metadata: ProviderMetadata, { preset }: TestInput): Check {
   const methods: unknown = metadata.code_challenge_methods_supported
   if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
   const { displayName, supportsPkce } = presetOf(preset) ?? {}
@@ -70,23 +70,21 @@ export function checkPkce(metadata: ProviderMetadata, { preset }: Pick<TestInput
 }
 
 /** RFC 9126, 5: a provider announces a requirement for all clients only. */
-export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput): Check[] {
+export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput): Check | undefined {
   const name = 'par'
   const isAnnounced = metadata.pushed_authorization_request_endpoint !== undefined
   if (!pushesRequests(input, metadata))
     return isAnnounced
-      ? [ok(name, 'the provider accepts pushed authorization requests (PAR), which you can turn on here')]
-      : []
+      ? ok(name, 'the provider accepts pushed authorization requests (PAR), which you can turn on here')
+      : undefined
   const isRequired = metadata.require_pushed_authorization_requests === true
   const message = `authorization requests are pushed (PAR)${isRequired ? ', as the provider requires' : ''}`
-  if (isAnnounced) return [ok(name, message)]
-  return [
-    failed(
-      name,
-      'authorization requests cannot be pushed (PAR): the provider announces no https endpoint for them',
-      'turn pushed authorization requests off, or enable them at the provider',
-    ),
-  ]
+  if (isAnnounced) return ok(name, message)
+  return failed(
+    name,
+    'authorization requests cannot be pushed (PAR): the provider announces no https endpoint for them',
+    'turn pushed authorization requests off, or enable them at the provider',
+  )
 }
 
 /**
@@ -94,33 +92,33 @@ export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput
  *
  * @param isRequired true if the token endpoint demanded it; some providers check the code first
  */
-export function checkDpop(metadata: ProviderMetadata, { dpop }: TestInput, isRequired = false): Check[] {
+export function checkDpop(
+  metadata: ProviderMetadata,
+  { dpop }: TestInput,
+  isRequired = false,
+): Check | undefined {
   const name = 'dpop'
   const algorithms = metadata.dpop_signing_alg_values_supported
   if (!dpop && isRequired)
-    return [
-      warning(
-        name,
-        'users cannot sign in: the client requires tokens that are bound to a key (DPoP)',
-        'turn DPoP on in the settings, or off for this client at the provider',
-      ),
-    ]
-  if (!dpop) return []
-  if (Array.isArray(algorithms) && algorithms.includes(dpopAlgorithm))
-    return [ok(name, `tokens are bound to a key of each sign-in (DPoP with ${dpopAlgorithm})`)]
-  return [
-    warning(
+    return warning(
       name,
-      `the provider does not announce DPoP with ${dpopAlgorithm}`,
-      'turn DPoP off unless the client requires it at the provider',
-    ),
-  ]
+      'users cannot sign in: the client requires tokens that are bound to a key (DPoP)',
+      'turn DPoP on in the settings, or off for this client at the provider',
+    )
+  if (!dpop) return undefined
+  if (Array.isArray(algorithms) && algorithms.includes(dpopAlgorithm))
+    return ok(name, `tokens are bound to a key of each sign-in (DPoP with ${dpopAlgorithm})`)
+  return warning(
+    name,
+    `the provider does not announce DPoP with ${dpopAlgorithm}`,
+    'turn DPoP off unless the client requires it at the provider',
+  )
 }
 
 const isMutualTls = (method: string) => method.includes('tls_client_auth')
 
 /** Names what the provider offers and the portal cannot use. Whether this client requires it is not announced. */
-export function checkUnsupported(metadata: ProviderMetadata): Check[] {
+export function checkUnsupported(metadata: ProviderMetadata): Check | undefined {
   const isListed = (list: unknown) => Array.isArray(list) && list.length > 0
   const bindsCertificates = metadata.tls_client_certificate_bound_access_tokens === true
   const offered = [
@@ -128,8 +126,8 @@ export function checkUnsupported(metadata: ProviderMetadata): Check[] {
     isListed(metadata.userinfo_encryption_alg_values_supported) && 'encrypted UserInfo responses',
     (bindsCertificates || announcedMethods(metadata).some(isMutualTls)) && 'Mutual TLS',
   ].filter((each) => each !== false)
-  if (offered.length === 0) return []
-  return [absent('unsupported', `not supported here: ${offered.join(', ')}; leave them off for this client`)]
+  if (offered.length === 0) return undefined
+  return absent('unsupported', `not supported here: ${offered.join(', ')}; leave them off for this client`)
 }
 
 /** @param accepted algorithms that may sign tokens of this provider */

@@ -8,7 +8,6 @@ export interface PresetQuestion {
   name: string
   /** the name in the provider's console */
   label: string
-  /** where to find it */
   hint?: string
   example?: string
   /** default true */
@@ -114,7 +113,6 @@ function decodeSegment(text: string): string {
   }
 }
 
-/** Reads one part of a URL, case-sensitively. */
 export function readName(pattern: RegExp, sentence: string): Read {
   return (answer) => (pattern.test(answer.trim()) ? { answer: answer.trim() } : { wrong: sentence })
 }

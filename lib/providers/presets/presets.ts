@@ -16,7 +16,6 @@ import type { Preset } from './preset.ts'
 import { salesforce } from './salesforce.ts'
 import { zitadel } from './zitadel.ts'
 
-/** In the order of the form. */
 export const presets: readonly Preset[] = [
   entra,
   google,

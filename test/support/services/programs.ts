@@ -1,10 +1,17 @@
 import { execFile } from 'node:child_process'
 import fs from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { SetUpError } from './server.ts'
 
 const run = promisify(execFile)
+
+/** Downloads and installations that later runs use again. */
+export const cacheFolder = path.join(
+  process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'),
+  'express-portal-sso',
+)
 
 export const progress = (line: string): boolean => process.stderr.write(`${line}\n`)
 

@@ -1,31 +1,46 @@
 import type { ProviderInput } from '../management/provider-input.ts'
+import { generic } from '../providers/presets/generic.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
-import { slugSchema } from '../providers/provider.ts'
-import type { ProviderSettings } from '../providers/settings.ts'
+import { type Provider, slugSchema } from '../providers/provider.ts'
+import type { ClientAuthentication } from '../providers/setting-values.ts'
+import { isSecret, type ProviderChanges, type ProviderSettings } from '../providers/settings.ts'
+import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import {
   type AdminHandler,
   type AdminRequest,
   type AdminRoutes,
+  findProvider,
   pageUnknown,
   redirectTo,
   showPage,
   textOf,
+  withProvider,
 } from './admin-request.ts'
 import {
   connectFields,
+  editFields,
   type FilledForm,
   type FormField,
   type FormValues,
   readFields,
   readValue,
+  type SettingField,
   sectionsOf,
   showForm,
   toFormValues,
   withProblems,
 } from './form.ts'
-import { addressesFor } from './provider-urls.ts'
+import { urlsToEnter } from './provider-routes.ts'
+
+/** `GET|POST /:slug/edit`: the settings of a connected provider, tested before they are saved. */
+export const providerEditRoutes: AdminRoutes = {
+  'GET /:slug/edit': withProvider((page, provider) =>
+    showEditForm(page, provider, { values: toFormValues(provider, fieldsOf(provider)) }),
+  ),
+  'POST /:slug/edit': withProvider(save),
+}
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
 export const providerCreateRoutes: AdminRoutes = {
@@ -52,9 +67,10 @@ async function showConnectForm(page: AdminRequest, preset: Preset, form: FilledF
     preset,
     questions: questionsOf(preset),
     ...sectionsOf(connectFields(preset)),
-    urls: addressesFor(page, slugSchema.safeParse(slug).data ?? preset.name, {
+    urls: urlsToEnter(page, {
+      slug: slugSchema.safeParse(slug).data ?? preset.name,
       preset: preset.name,
-      signsKeys: clientAuthentication === 'private_key_jwt',
+      clientAuthentication: clientAuthentication as ClientAuthentication | undefined,
       frontChannelLogout: Boolean(frontChannelLogout),
     }),
   })
@@ -103,7 +119,6 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   redirectTo(page, `/${input.slug}`, { done: 'connected' })
 }
 
-/** The preset's questions, then the slug. */
 function questionsOf({ asks }: Preset): FormField[] {
   const questions = asks.map(({ name, label, hint, example, required = true, read }) => ({
     name: `answer.${name}`,
@@ -129,4 +144,57 @@ const slugField: FormField = {
   hint: 'Lower-case letters, digits and dashes. It cannot be changed later, because it is part of the URLs above.',
   required: true,
   read: (text) => readValue(slugSchema, text),
+}
+
+async function save(page: AdminRequest, provider: Provider): Promise<void> {
+  const { options, providers, req } = page
+  const fields = fieldsOf(provider)
+  const { values, read, empty, errors } = readFields(req.body, fields)
+  const version = Number(textOf(req.body, 'version'))
+  if (version !== provider.version) return await showConflict(page, provider, values)
+  if (Object.keys(errors).length > 0) return await showEditForm(page, provider, { values, errors })
+  // An emptied setting is reset; a secret only where its box was selected.
+  const reset = empty.filter((name) => !isSecret(name) || textOf(req.body, `remove.${name}`) !== '')
+  const changes: ProviderChanges = { ...read, ...Object.fromEntries(reset.map((name) => [name, null])) }
+  try {
+    await providers.update(provider.slug, changes, { ...options, version })
+  } catch (error) {
+    if (!(error instanceof ManagementError)) throw error
+    const now = await findProvider(page)
+    if (now.version !== version) return await showConflict(page, now, values)
+    return await showEditForm(page, now, withProblems(values, error, fields))
+  }
+  redirectTo(page, `/${provider.slug}`, { done: 'saved' })
+}
+
+async function showEditForm(
+  page: AdminRequest,
+  provider: Provider,
+  form: FilledForm,
+  conflict?: ReturnType<typeof differences>,
+): Promise<void> {
+  await showForm(page, 'edit', form, { provider, ...sectionsOf(fieldsOf(provider)), conflict })
+}
+
+async function showConflict(page: AdminRequest, provider: Provider, values: FormValues): Promise<void> {
+  await showEditForm(page, provider, { values }, differences(provider, values))
+}
+
+/** This version may not know the preset of a newer one. */
+function fieldsOf({ preset, clientSecretReference }: Provider): SettingField[] {
+  return editFields(presetOf(preset) ?? generic, clientSecretReference)
+}
+
+/** The saved settings beside what was entered on top of an older version. */
+function differences(provider: Provider, values: FormValues) {
+  const fields = fieldsOf(provider)
+  const saved = toFormValues(provider, fields)
+  return fields
+    .map(({ name, label }) => ({ label, saved: saved[name] ?? '', entered: values[name] ?? '' }))
+    .filter((each) => normalized(each.saved) !== normalized(each.entered))
+}
+
+/** Browsers send line breaks in their own way. */
+function normalized(text: string): string {
+  return text.replace(/\r\n/g, '\n').trim()
 }

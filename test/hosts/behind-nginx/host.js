@@ -1,0 +1,32 @@
+import express from 'express'
+import { createPortalSso } from 'express-portal-sso'
+import helmet from 'helmet'
+import { createClient } from 'redis'
+
+const { BASE_URL, SSO_SECRET, DATABASE_URL, REDIS_URL, ISSUER, CLIENT_ID, CLIENT_SECRET, PORT } = process.env
+const redis = await createClient({ url: REDIS_URL }).connect()
+const sso = await createPortalSso({
+  baseUrl: BASE_URL,
+  secret: SSO_SECRET,
+  database: DATABASE_URL,
+  redis,
+  session: { userCacheSeconds: 0 },
+})
+await sso.providers.connect({
+  slug: 'acme',
+  displayName: 'Acme',
+  issuer: ISSUER,
+  clientId: CLIENT_ID,
+  clientSecret: CLIENT_SECRET,
+})
+
+const app = express()
+app.set('trust proxy', 'loopback')
+app.use(helmet())
+app.use(express.static('public'))
+app.use(sso.session())
+app.use(sso.router())
+app.use('/portal', sso.guard(), (req, res) => {
+  res.send(`<p>Hello ${req.user.email}</p><a href="/logout">Sign out</a>`)
+})
+app.listen(PORT, () => console.log('Listening'))

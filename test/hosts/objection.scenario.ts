@@ -1,0 +1,3 @@
+import { describeHost } from './describe-host.ts'
+
+describeHost('objection', { entry: 'host.js' })

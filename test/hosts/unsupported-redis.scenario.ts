@@ -1,0 +1,11 @@
+import { beforeAll, describe, expect, it } from '@jest/globals'
+import { Host } from './host.ts'
+
+describe('the host unsupported-redis', () => {
+  const host = new Host('unsupported-redis')
+  beforeAll(() => host.install())
+
+  it.each(['ioredis', 'redis4'])('is told at start to use another client than %s', async (name) => {
+    await expect(host.start(`${name}.js`)).rejects.toThrow(/redis: .* package `?redis`?/)
+  })
+})
