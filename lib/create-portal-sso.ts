@@ -21,7 +21,6 @@ import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { Users } from './users/users.ts'
 import { instanceNames } from './web/core.ts'
-import { formParser } from './web/request.ts'
 import { createWebModules } from './web/web-modules.ts'
 
 /**
@@ -91,12 +90,10 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
   const account = new Account(core, { ...shared, signIn })
   const classicLogin = new ClassicLogin(core, { ...shared, allowsClassic: settings.allowsClassic })
   const testSignIns = new TestSignIns(core, { ...shared, signIn })
-  const form = formParser()
   const modules: Modules = {
     ...shared,
     account,
     classicLogin,
-    form,
     logout,
     maintenance: createMaintenance(core, {
       ...shared,
@@ -104,7 +101,7 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
       retentionDays: settings.events.retentionDays,
     }),
     management: { ...core, ...shared, connectedProviders: signIn.connectedProviders },
-    posted: [web.refuseCrossSitePosts, form, sessions.revalidate],
+    posted: [web.refuseCrossSitePosts, web.form, sessions.revalidate],
     rateLimits: settings.rateLimits,
     registration,
     signIn,

@@ -48,7 +48,7 @@ interface HostMiddlewareModules {
 export class HostMiddleware {
   readonly #core: Pick<Core, 'logger' | 'urls'>
   readonly #modules: HostMiddlewareModules
-  /** What `sso.session()` and `sso.router()` returned. */
+  /** the return values of `sso.session()` and `sso.router()` */
   readonly #sessions = new Set<Router>()
   readonly #routers = new Set<Router>()
   readonly #reached = new WeakSet<Request>()

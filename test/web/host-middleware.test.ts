@@ -123,7 +123,7 @@ const complete = {
   byFormPost: 'grace@example.com',
 }
 
-/** What was found at the first request. */
+/** The warnings of the first request. */
 const findings = () =>
   portal.logs.flatMap(({ fields }) => ('middleware' in fields ? [fields.middleware as string[]] : []))
 
