@@ -20,7 +20,6 @@ import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import { Users } from './users/users.ts'
-import { instanceNames } from './web/core.ts'
 import { createWebModules } from './web/web-modules.ts'
 
 /**
@@ -30,8 +29,8 @@ import { createWebModules } from './web/web-modules.ts'
  */
 export async function createPortalSso(options: PortalSsoOptions): Promise<PortalSso> {
   const settings = readOptions(options)
-  const { prefix } = instanceNames(settings)
-  if (settings.redis) await assertRedisClient(settings.redis, settings.logger, prefix)
+  const { logger, prefix, redis } = settings
+  if (redis) await assertRedisClient(redis, logger, prefix)
   const database = await openDatabase(settings)
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)

@@ -15,6 +15,7 @@ import { consoleLogger, type Logger } from './shared/logger.ts'
 import type { RegistrationPolicy } from './sign-in/decide.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
+import { type InstanceNames, instanceNames } from './web/core.ts'
 import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
@@ -307,7 +308,9 @@ const schema = z.strictObject({
 type CheckedOptions = Required<z.output<typeof schema>>
 
 /** The options, checked, with every default filled in. */
-export interface Settings extends Omit<CheckedOptions, 'secret' | 'adminMail' | 'classicLogin'> {
+export interface Settings
+  extends Omit<CheckedOptions, 'secret' | 'adminMail' | 'classicLogin'>,
+    InstanceNames {
   /** every portal's origin is https */
   secure: boolean
   /** newest first */
@@ -375,6 +378,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
   const onLoopback = origins.every((each) => isLoopback(new URL(each).hostname))
   return {
     ...settings,
+    ...instanceNames({ ...settings, secure }),
     outbound: {
       ...settings.outbound,
       allowedAddresses: [...settings.outbound.allowedAddresses, ...(onLoopback ? loopback : [])],

@@ -76,9 +76,12 @@ export class PortalSso extends PortalApi {
     this.events = modules.events.emitter
     this.serializeUser = modules.sessions.serializeUser
     this.#modules = modules
-    const { core, errorHandler, refusalLog } = modules
+    const { core, errorHandler, refusalLog, sessions } = modules
     this.#hostMiddleware = new HostMiddleware(core, {
       handleError: errorHandler.handle,
+      onForeignSession() {
+        sessions.usesViews = true
+      },
       report: (req, message, fields) => void refusalLog.write(req, { level: 'warn', message, fields }),
     })
     this.#close = close
@@ -139,9 +142,9 @@ export class PortalSso extends PortalApi {
   admin(options: AdminOptions): Router {
     const { core, ...modules } = this.#modules
     const { history, identities, providers, sessions: sessionsApi } = this
-    const context = { ...core, ...modules, history, identities, providers, sessionsApi }
+    const pages = adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
     // `authorize` must not see the user of another instance in the app as `req.user`.
-    return Router().use(modules.sessions.activate, adminRouter(context, options))
+    return Router().use(modules.sessions.activate, pages)
   }
 
   /** The same API, bound to one portal. */

@@ -27,7 +27,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   const { connectedProviders, refusals } = signIn
   const routes = hostMiddleware.watchRouter(Router())
   routes.use('/login/assets', pages.assets)
-  routes.use(ours, withPrivateHeaders, sessions.activate)
+  routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
   // Before the session: the provider itself, not a user's browser, calls some of these routes.
   routes.use(backChannelRoute(core, { ...modules, connectedProviders }))

@@ -1,7 +1,8 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import { readField } from '../registration/email-verification-routes.ts'
-import { sessionDigest, sessionDigestPattern } from '../sessions/sessions-table.ts'
+import { sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { SECOND } from '../shared/time.ts'
 import { satisfies } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
@@ -73,7 +74,7 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
     await events.record({ kind: 'unlinked', portal, userId, provider: provider?.slug, clientAddress: req.ip })
     // Every session that was started with it ends, except the one that sends this request.
     for (const subject of subjects)
-      await sessions.endAll({ portal, issuer, subject, except: sessionDigest(req.sessionID) })
+      await sessions.endAll({ portal, issuer, subject, except: digest(req.sessionID) })
     const displayName = provider?.displayName ?? new URL(issuer).host
     signIn.notifications.notify(req, { user, provider: { displayName, portal }, change: 'unlinked' })
     back(res, 'unlinked')
@@ -89,7 +90,7 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
 
   const endOthers = asyncHandler(async (req, res) => {
     const { portal, userId } = requesterOf(req)
-    await recordEnded(req, await sessions.endAll({ portal, userId, except: sessionDigest(req.sessionID) }))
+    await recordEnded(req, await sessions.endAll({ portal, userId, except: digest(req.sessionID) }))
     back(res, 'ended')
   })
 
@@ -147,7 +148,7 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
       sessions: listed
         .map(({ id, browser, os, location, startedAt, lastSeenAt, provider }) => ({
           id,
-          here: id === sessionDigest(req.sessionID),
+          here: id === digest(req.sessionID),
           device:
             (browser && os ? t('account.device', { browser, os }) : (browser ?? os)) ??
             t('account.unknownDevice'),

@@ -98,7 +98,7 @@ export class Account {
         : await users.findById(linkedTo, portal)
     if (holder && String(holder.id) !== userId)
       throw new PortalSsoError('identity_taken', 'the identity is linked to another user')
-    await signIn.pendingRegistrations.begin(res, {
+    signIn.pendingRegistrations.begin(res, {
       provider,
       identity: await validated.complete(),
       returnTo: urls.path('/account/security'),

@@ -6,7 +6,7 @@ import type { ProvidersTable } from '../providers/providers-table.ts'
 import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'
 import { codeError, describeFormError, type FormError } from '../registration/email-verification-pages.ts'
 import type { RegistrationRouteModules } from '../registration/registrations.ts'
-import { sessionDigest } from '../sessions/sessions-table.ts'
+import { digest } from '../shared/seal.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -57,7 +57,7 @@ export function confirmationRoutes(
       const identity = sessions.signedInVia(req)
       if (provider?.reauthentication !== 'unreported' || !identity) return res.redirect(303, accountHref)
       const email = emailVerification && provableEmail(user.email)
-      const id = sessionDigest(req.sessionID).slice(0, 36)
+      const id = digest(req.sessionID).slice(0, 36)
       await act(req, res, { user, provider, email, context: { id, portal: portalOf(req), identity } })
     })
 

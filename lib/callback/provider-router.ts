@@ -77,7 +77,7 @@ function unavailableRouter(connection: ProviderConnection | undefined, modules: 
     const slug = slugSchema.safeParse(req.params.provider).data
     const response = readResponseIfValid(req)
     if (slug === undefined || response === undefined) return next()
-    const providerId = (await signIn.attempts.find(req, response.state))?.attempt.providerId
+    const providerId = signIn.attempts.find(req, response.state)?.attempt.providerId
     if (finishOwn && providerId === connection?.provider.id) finishOwn(req, res, next)
     else if (providerId === undefined && req.method === 'POST' && !response.parameters.has(repostedField))
       await repostFromOwnOrigin(req, res, slug, { response, modules })
@@ -117,7 +117,7 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
     try {
       // The query only says that an account is to be proved. The sealed cookie says for which registration.
       const isProof = req.query.proving !== undefined
-      const pending = isProof ? await signIn.pendingRegistrations.find(req, portal) : undefined
+      const pending = isProof ? signIn.pendingRegistrations.find(req, portal) : undefined
       const purpose: Purpose = pending
         ? { kind: 'prove-account', registrationId: pending.id }
         : { kind: 'sign-in' }
@@ -191,7 +191,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       const response = readAuthorizationResponse(req)
       const isReposted = response.parameters.has(repostedField)
       response.parameters.delete(repostedField)
-      const found = await signIn.attempts.find(req, response.state)
+      const found = signIn.attempts.find(req, response.state)
       // A post from the provider's site comes without our Lax cookies. The form of our own page comes with them.
       if (!found && req.method === 'POST' && !isReposted)
         return await repostFromOwnOrigin(req, res, provider.slug, { response, modules })

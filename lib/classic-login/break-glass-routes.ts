@@ -48,7 +48,7 @@ export function breakGlassRoutes(
     const by = { portal, actor: link.detail.actor, clientAddress: req.ip }
     logger.warn(by, 'the classic login was opened to one browser')
     await events.record({ kind: 'break-glass', ...by, detail: { step: 'used' } })
-    await classicLogin.breakGlass.open(req, res, link.detail.actor)
+    classicLogin.breakGlass.open(req, res, link.detail.actor)
     res.redirect(303, urls.path('/login'))
   })
 

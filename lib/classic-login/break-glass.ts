@@ -38,17 +38,17 @@ export class BreakGlass {
   }
 
   /** @param actor who created the link */
-  async open(req: Request, res: Response, actor: string): Promise<void> {
-    await this.#cookies.set(res, this.#cookieName, { portal: this.#core.portalOf(req), actor })
+  open(req: Request, res: Response, actor: string): void {
+    this.#cookies.set(res, this.#cookieName, { portal: this.#core.portalOf(req), actor })
   }
 
-  async isOpen(req: Request): Promise<boolean> {
-    return (await this.#openedBy(req)) !== undefined
+  isOpen(req: Request): boolean {
+    return this.#openedBy(req) !== undefined
   }
 
   /** Like `isOpen`, and records that a password was posted. */
   async recordUse(req: Request): Promise<boolean> {
-    const actor = await this.#openedBy(req)
+    const actor = this.#openedBy(req)
     if (actor === undefined) return false
     const use = { portal: this.#core.portalOf(req), actor, clientAddress: req.ip }
     this.#core.logger.warn(use, 'a password was posted under break-glass access')
@@ -57,8 +57,8 @@ export class BreakGlass {
   }
 
   /** Valid for one portal only: access to one customer's site gives none to another's. */
-  async #openedBy(req: Request): Promise<string | undefined> {
-    const opened = await this.#cookies.get(req, this.#cookieName)
+  #openedBy(req: Request): string | undefined {
+    const opened = this.#cookies.get(req, this.#cookieName)
     return opened?.portal === this.#core.portalOf(req) ? opened.actor : undefined
   }
 }

@@ -29,7 +29,7 @@ export class ClassicLogin {
 
   /** Whether this browser may use the classic login although a provider is enabled. */
   async isAllowed(req: Request): Promise<boolean> {
-    return this.#modules.allowsClassic(req) || (await this.breakGlass.isOpen(req))
+    return this.#modules.allowsClassic(req) || this.breakGlass.isOpen(req)
   }
 
   /**

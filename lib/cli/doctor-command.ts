@@ -70,7 +70,7 @@ async function doctor(environment: Environment, flags: Flags): Promise<void> {
   report('Settings', checkSecret(environment), checkBaseUrl(environment))
   const database = await checkDatabase(environment)
   report('Database', database)
-  report('Sessions', await checkRedis(environment))
+  report('Sessions', ...(await checkRedis(environment)))
   if (database.result === 'ok' && environment.secrets.length > 0)
     for (const { heading, checks } of await checkProviders(environment)) report(heading, ...checks)
   else report('Providers', warning('not checked, because this needs the database and the secret'))
@@ -118,24 +118,35 @@ async function checkDatabase(environment: Environment): Promise<Finding> {
   }
 }
 
-async function checkRedis({ redisUrl: url }: Environment): Promise<Finding> {
-  if (!url)
-    return warning(
-      'REDIS_URL is not set, so sessions would be kept in the process',
-      'this is fine for development; production refuses it',
-    )
+async function checkRedis({ redisUrl: url }: Environment): Promise<Finding[]> {
+  if (!url) {
+    const hint = 'this is fine for development; production refuses it'
+    return [warning('REDIS_URL is not set, so sessions would be kept in the process', hint)]
+  }
   try {
     const { createClient } = await import('redis')
     const client = createClient({ url, socket: { reconnectStrategy: false, connectTimeout: 3000 } })
     client.on('error', () => {}) // `connect()` reports it.
     await client.connect()
     await client.ping()
+    const info = await client.info('memory').catch(() => '')
+    const config = await client.configGet('maxmemory-policy').catch(() => undefined)
     await client.close()
-    return ok('Redis responds')
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? config?.['maxmemory-policy']
+    return [ok('Redis responds'), checkEviction(policy)]
   } catch (error) {
     const hint = 'check REDIS_URL, that the server is running, and that the package `redis` is installed'
-    return failure(`Redis cannot be used: ${describeError(error)}`, hint)
+    return [failure(`Redis cannot be used: ${describeError(error)}`, hint)]
   }
+}
+
+/** @param policy `undefined` if a managed Redis refuses both `INFO` and `CONFIG GET` */
+function checkEviction(policy: string | undefined): Finding {
+  if (policy === 'noeviction') return ok('Redis evicts no sessions')
+  const hint = 'set `maxmemory-policy noeviction`: an evicted session signs its user out'
+  return policy === undefined
+    ? warning('`maxmemory-policy` of Redis could not be read', hint)
+    : failure(`Redis evicts sessions when its memory is full (\`maxmemory-policy ${policy}\`)`, hint)
 }
 
 async function checkProviders(environment: Environment): Promise<Section[]> {

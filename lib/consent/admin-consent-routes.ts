@@ -95,7 +95,7 @@ export function adminConsentRoutes(
     // The same scopes as a sign-in.
     url.searchParams.set('scope', 'openid email profile')
     url.searchParams.set('redirect_uri', urls.adminConsent(provider.slug, provider.portal))
-    url.searchParams.set('state', await consentState.begin(res, provider.id))
+    url.searchParams.set('state', consentState.begin(res, provider.id))
     res.redirect(302, url.href)
   }
 
@@ -103,7 +103,7 @@ export function adminConsentRoutes(
     const { displayName, enabled, portal, slug } = provider
     const { state, ...consent } = readConsent(req, provider)
     // Before anything is recorded: an attacker can send any response here.
-    if ((await consentState.end(req, res, state)) !== provider.id)
+    if (consentState.end(req, res, state) !== provider.id)
       return await refuse(
         req,
         res,

@@ -60,6 +60,8 @@ function withoutMappers(knex: Knex): Knex {
   if (!('wrapIdentifier' in config || 'postProcessResponse' in config)) return knex
   const clone = knex.withUserParams({})
   Object.assign(clone.client.config, { wrapIdentifier: undefined, postProcessResponse: undefined })
+  // The host may close its pool and open another one.
+  Object.defineProperty(clone.client, 'pool', { enumerable: true, get: () => knex.client.pool })
   return clone
 }
 
@@ -114,7 +116,9 @@ function isWellEncoded(url: string): boolean {
 
 /** True if a row violates a unique index. */
 export function isUniqueViolation(error: unknown): boolean {
-  const code = (error as { code?: unknown } | null)?.code
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown }
+  // The driver `sqlite3` has one code for all constraints.
+  if (code === 'SQLITE_CONSTRAINT') return String(message).includes('UNIQUE constraint failed')
   return ['23505', 'ER_DUP_ENTRY', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'].includes(
     String(code),
   )
@@ -163,7 +167,7 @@ const explanations: Readonly<Record<string, string>> = {
 
 function explanationKey(error: unknown): string {
   const { code, message, name } = (error ?? {}) as { code?: unknown; message?: unknown; name?: unknown }
-  if (String(message).includes('Unable to open connection')) return 'CANTOPEN'
+  if (/Unable to open connection|CANTOPEN|^Cannot open database/.test(String(message))) return 'CANTOPEN'
   return message === 'timeout expired' ? 'ETIMEDOUT' : String(code ?? name)
 }
 
@@ -185,10 +189,11 @@ export function explainDatabaseError(error: unknown, knex: Knex): Error {
 export function databaseName({ client }: Knex): string {
   const { connection = {} } = (client as { config: Knex.Config }).config
   if (typeof connection !== 'object') return typeof connection === 'string' ? withoutPassword(connection) : ''
-  const { connectionString, filename, database, host } = connection as Record<string, unknown>
+  const { connectionString, filename, database, host, port } = connection as Record<string, unknown>
   if (typeof connectionString === 'string') return withoutPassword(connectionString)
   if (typeof filename === 'string') return filename
-  return [database, host].filter((part) => typeof part === 'string').join(' at ')
+  const address = [host, port].filter((part) => part !== undefined).join(':')
+  return [database, address].filter(Boolean).join(' at ')
 }
 
 function withoutPassword(url: string): string {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
-import { MINUTE } from '../shared/time.ts'
+import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import { connectDatabase, type Database, explainDatabaseError, isMissingTable, isSqlite } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
@@ -178,7 +178,8 @@ export async function openDatabase(options: {
     if (isMysql(database.knex)) await assertMysqlSettings(database.knex)
     await (options.migrate ? migrate(database.knex) : assertUpToDate(database.knex))
   } catch (error) {
-    await database.close().catch(() => {})
+    // knex would wait half a minute for a server that does not respond.
+    await withTimeout(SECOND, database.close()).catch(() => {})
     throw explainDatabaseError(error, database.knex)
   }
   return database

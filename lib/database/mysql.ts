@@ -41,7 +41,8 @@ export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
 
 /**
  * Refuses settings that break checks silently. If an update reports changed rows in place of matched ones, two sign-ins in the same
- * millisecond end each other. Without the strict mode, values are truncated.
+ * millisecond end each other. Without the strict mode, values are truncated. Attacker: registers with a name whose quote ends the
+ * string, because mysql2 escapes it by a backslash that the server would not read.
  *
  * @throws ConfigurationError with the setting to change
  */
@@ -60,6 +61,8 @@ export async function assertMysqlSettings(knex: Knex): Promise<void> {
   const [[{ mode }]] = (await knex.raw('select @@sql_mode as mode')) as [[{ mode: string }]]
   if (!/\bSTRICT_(?:ALL|TRANS)_TABLES\b/.test(mode))
     throw new ConfigurationError('database: add STRICT_TRANS_TABLES to `sql_mode`')
+  if (mode.includes('NO_BACKSLASH_ESCAPES'))
+    throw new ConfigurationError('database: remove NO_BACKSLASH_ESCAPES from `sql_mode`')
 }
 
 /** Compares byte by byte. Other collations, even `utf8mb4_bin`, ignore trailing spaces: two subjects would share a user. */

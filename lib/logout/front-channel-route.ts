@@ -3,6 +3,7 @@ import { storedSid } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { CheckError, describeError } from '../shared/errors.ts'
 import { withTimeout } from '../shared/time.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
@@ -13,6 +14,8 @@ import type { BackChannelModules } from './back-channel-route.ts'
 /** The request is invalid. The message explains why and quotes nothing of it. */
 class FrontChannelError extends CheckError {}
 
+type FrontChannelModules = Omit<BackChannelModules, 'form'> & { readonly sessions: Sessions }
+
 /** The provider's page waits for its frames before it redirects. */
 const discoveryTimeoutMs = 2000
 
@@ -20,11 +23,12 @@ const discoveryTimeoutMs = 2000
  * `GET /logout/:provider/frontchannel?iss=…&sid=…` (OpenID Connect Front-Channel Logout 1.0), in a frame on the provider's page.
  * Nothing is signed and no cookie counts: an attacker who learns a `sid` can end that one session and gains nothing else.
  */
-export function frontChannelRoute(core: Core, modules: Omit<BackChannelModules, 'form'>): Router {
+export function frontChannelRoute(core: Core, modules: FrontChannelModules): Router {
   const { logger, portalOf } = core
-  const { connectedProviders, logout, providersTable, refusalLog } = modules
+  const { connectedProviders, logout, providersTable, refusalLog, sessions } = modules
 
   const receive = asyncHandler(async (req, res) => {
+    sessions.activate(req)
     ignoreSession(req)
     // A disabled provider admits nobody, but may still end sessions.
     const provider = await providersTable.find(portalOf(req), req.params.provider)

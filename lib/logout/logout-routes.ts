@@ -66,7 +66,7 @@ export function logoutRoutes(
       where !== 'here' && signedInVia ? await logout.findProviderLogout(portal, signedInVia) : undefined
     if (!providerLogout || !signedInVia) return res.redirect(303, done)
     const { logout: setting, displayName: name } = providerLogout.provider
-    const state = await logoutState.begin(res, name)
+    const state = logoutState.begin(res, name)
     const { logoutHint } = signedInVia
     const href = logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })
     if (setting === 'ask' && where !== 'there')
@@ -81,8 +81,8 @@ export function logoutRoutes(
 
   const showDone = asyncHandler(async (req: Request, res: Response) => {
     // The display name of the provider, or the attempt of a user who signed out there to sign in again.
-    const provider = await logoutState.end(req, res, req.query.state)
-    const attempt = provider === undefined ? undefined : await signIn.attempts.find(req, provider)
+    const provider = logoutState.end(req, res, req.query.state)
+    const attempt = provider === undefined ? undefined : signIn.attempts.find(req, provider)
     if (attempt) return await resume(req, res, attempt)
     if (req.user) return res.redirect(303, homePath)
     await pages.show(req, res, 'signed-out', { loginHref, provider })

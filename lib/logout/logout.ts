@@ -88,8 +88,8 @@ export class Logout {
     const { logoutState, signIn, urls } = this.#modules
     const endpoint = await this.#endpointOf(provider)
     if (!endpoint) return undefined
-    const kept = await signIn.attempts.begin(req, res, { ...attempt, providerId: provider.id })
-    const state = await logoutState.begin(res, kept)
+    const kept = signIn.attempts.begin(req, res, { ...attempt, providerId: provider.id })
+    const state = logoutState.begin(res, kept)
     const returnUri = urls.loggedOut(provider.portal)
     return logoutUrl({ provider, endpoint }, { logoutHint, returnUri, state })
   }

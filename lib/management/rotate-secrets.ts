@@ -58,7 +58,7 @@ async function reseal(
   if (sealed === null) return null
   let secret: string
   try {
-    secret = await secretBox.open(sealed, context)
+    secret = secretBox.open(sealed, context)
   } catch (cause) {
     if (removed_at !== null) return sealed
     throw new ManagementError(
@@ -68,5 +68,5 @@ async function reseal(
       { cause },
     )
   }
-  return secretBox.isCurrent(sealed) ? sealed : await secretBox.close(secret, context)
+  return secretBox.isCurrent(sealed, context) ? sealed : secretBox.close(secret, context)
 }

@@ -1,9 +1,12 @@
-import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { promisify } from 'node:util'
+import { brotliDecompress, gunzip, inflate } from 'node:zlib'
 import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
 import { LRUCache } from 'lru-cache'
 import type { CustomFetchOptions } from 'openid-client'
-import { type Dispatcher, fetch, type Response as UndiciResponse } from 'undici'
+import type { Dispatcher } from 'undici'
 import { CheckError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { createAddressRules } from './address-rules.ts'
 import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
 import { Turns } from './turns.ts'
@@ -75,8 +78,23 @@ interface Endpoint {
   lastResponseAt: number
 }
 
-/** of one response, after decompression */
+/** of one response, before and after decompression */
 const maxResponseBytes = 1024 * 1024
+// Requests do not ask for compression. Some servers compress all the same.
+const decoders = new Map([
+  ['gzip', promisify(gunzip)],
+  ['x-gzip', promisify(gunzip)],
+  ['deflate', promisify(inflate)],
+  ['br', promisify(brotliDecompress)],
+])
+/** Those that browsers and `fetch` refuse: a provider's metadata must not point the portal at a mail server or an IRC server. */
+const blockedPorts = new Set(
+  (
+    '1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137 139 ' +
+    '143 161 179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720 1723 ' +
+    '2049 3659 4045 4190 5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080'
+  ).split(' '),
+)
 
 // After five failures in a row requests to an endpoint fail at once for ten seconds, so that they hold no socket and no memory
 // until they time out. Then one request tests whether it responds again.
@@ -113,6 +131,8 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
       if (network.proxy !== undefined) assertProxyAllowed(url, rules)
       const endpoint = endpoints.memo(`${owner} ${url.origin}${url.pathname}`)
       try {
+        if (blockedPorts.has(url.port))
+          throw new CheckError('address', `the port ${url.port} is for another protocol`)
         return await endpoint.breaker.execute(() => {
           const dispatcher = agents.memo(owner, { context: network })
           const turns = origins.memo(`${owner} ${url.origin}`)
@@ -195,8 +215,7 @@ async function exchange(
     const { signal } = controller
     endTurn = await turns.take(address, signal)
     connectedAt = performance.now()
-    const request = { method, headers, body: body ?? null, signal, dispatcher, redirect: 'manual' } as const
-    const response = await readResponse(await fetch(url, request))
+    const response = await send(dispatcher, url, { method, headers, body, signal })
     endpoint.lastResponseAt = performance.now()
     return response
   } catch (cause) {
@@ -214,12 +233,35 @@ async function exchange(
   }
 }
 
+/** Costs half as much CPU as `fetch`, and never follows a redirect. */
+async function send(
+  dispatcher: Dispatcher,
+  url: URL,
+  {
+    method,
+    headers,
+    body,
+    signal,
+  }: Omit<CustomFetchOptions, 'redirect' | 'signal'> & { signal: AbortSignal },
+): Promise<Response> {
+  const sent = dispatcher.request({
+    origin: url.origin,
+    path: url.pathname + url.search,
+    method: method as Dispatcher.HttpMethod,
+    // Firewalls refuse requests without a user agent.
+    headers: { accept: '*/*', 'user-agent': 'express-portal-sso', ...headers },
+    body: body == null ? null : String(body),
+    signal,
+  })
+  // While undici still connects, it does not notice that the signal is aborted.
+  const aborted = once(signal, 'abort').then(() => Promise.reject(signal.reason))
+  return await Promise.race([sent.then(readResponse), aborted])
+}
+
 /** Identifies network settings in a cache key; a digest, because certificates are long. */
 function fingerprint({ proxy = '', certificateAuthority = '' }: Network): string {
   if (proxy === '' && certificateAuthority === '') return ''
-  return ` ${createHash('sha256')
-    .update(JSON.stringify([proxy, certificateAuthority]))
-    .digest('base64url')}`
+  return ` ${digest(JSON.stringify([proxy, certificateAuthority]))}`
 }
 
 /** https everywhere; plain http only on the loopback. */
@@ -236,27 +278,38 @@ export function isLoopback(hostname: string): boolean {
 /** Reads the whole body within the limits, and removes the headers that no longer describe it. */
 async function readResponse({
   body,
-  status,
+  statusCode: status,
   statusText,
-  headers: received,
-}: UndiciResponse): Promise<Response> {
+  headers: rawHeaders,
+}: Dispatcher.ResponseData): Promise<Response> {
   const chunks: Uint8Array[] = []
   let size = 0
   // A throw inside the loop cancels the download.
-  for await (const chunk of (body ?? []) as AsyncIterable<Uint8Array>) {
+  for await (const chunk of body as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength
-    if (size > maxResponseBytes)
-      throw new ResponseTooLargeError(
-        'response_size',
-        `the response is larger than ${maxResponseBytes} bytes`,
-      )
+    if (size > maxResponseBytes) throw tooLarge()
     chunks.push(chunk)
   }
-  const headers = new Headers([...received])
+  const headers = new Headers()
+  for (const [name, values = []] of Object.entries(rawHeaders))
+    for (const value of [values].flat()) headers.append(name, value)
+  const received = Buffer.concat(chunks)
+  const decode = size > 0 && decoders.get(headers.get('content-encoding')?.trim().toLowerCase() ?? '')
+  const bytes = decode
+    ? await decode(received, { maxOutputLength: maxResponseBytes }).catch(refuseLarge)
+    : received
   headers.delete('content-encoding')
   headers.delete('content-length')
-  return new Response(body && Buffer.concat(chunks), { status, statusText, headers })
+  // `Response` allows no body with these.
+  return new Response([204, 205, 304].includes(status) ? null : bytes, { status, statusText, headers })
 }
+
+function refuseLarge(error: NodeJS.ErrnoException): never {
+  throw error.code === 'ERR_BUFFER_TOO_LARGE' ? tooLarge() : error
+}
+
+const tooLarge = () =>
+  new ResponseTooLargeError('response_size', `the response is larger than ${maxResponseBytes} bytes`)
 
 /** OpenSSL's codes for bytes that are no TLS record. */
 function isPlainHttp(error: unknown): boolean {

@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto'
 import { assertTenant, guid } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import { type ClaimedAddress, unmetConditions, wantsUserInfo } from './vouches.ts'
 
@@ -39,7 +39,7 @@ export const identifierPattern = /^[\u0020-\u007e]{1,255}$/
 
 /** Returns `sid` as it is stored and compared. No specification limits it, but our columns do: a long one becomes a digest. */
 export function storedSid(sid: string): string {
-  return identifierPattern.test(sid) ? sid : `sha256 ${createHash('sha256').update(sid).digest('base64url')}`
+  return identifierPattern.test(sid) ? sid : `sha256 ${digest(sid)}`
 }
 
 /**

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import type { Knex } from 'knex'
+import { digest } from '../shared/seal.ts'
 import { MINUTE } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import { digestKey } from '../web/rate-limit.ts'
 
 export type OneTimeLinkKind = 'test-sign-in' | 'break-glass'
 
@@ -51,7 +51,7 @@ export class OneTimeLinks {
     const now = Date.now()
     const expiresAt = new Date(now + ttlMs)
     await this.#rows().insert({
-      id: digestKey(token),
+      id: digest(token),
       portal,
       kind,
       detail: JSON.stringify(detail),
@@ -70,7 +70,7 @@ export class OneTimeLinks {
   /** Uses the link up: only one of several concurrent calls gets it. */
   async take(portal: string, kind: OneTimeLinkKind, token: unknown): Promise<OneTimeLink | undefined> {
     const used = await this.#usable(portal, kind, token).update({ used_at: new Date().toISOString() })
-    const row = used === 1 ? await this.#get(digestKey(token as string)) : undefined
+    const row = used === 1 ? await this.#get(digest(token as string)) : undefined
     return row && fromRow(row)
   }
 
@@ -83,7 +83,7 @@ export class OneTimeLinks {
 
   /** @returns `expired` if nobody used the link in time, or if its use had no outcome in time */
   async outcome(token: string): Promise<'waiting' | 'expired' | 'passed' | 'failed'> {
-    const row = await this.#get(digestKey(token))
+    const row = await this.#get(digest(token))
     if (!row) return 'expired'
     const { outcome } = fromRow(row).detail
     if (outcome !== undefined) return outcome
@@ -92,7 +92,7 @@ export class OneTimeLinks {
   }
 
   #usable(portal: string, kind: OneTimeLinkKind, token: unknown): Knex.QueryBuilder {
-    const id = typeof token === 'string' ? digestKey(token) : ''
+    const id = typeof token === 'string' ? digest(token) : ''
     const now = new Date().toISOString()
     return this.#rows().where({ id, portal, kind, used_at: null }).where('expires_at', '>', now)
   }

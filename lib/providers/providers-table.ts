@@ -119,7 +119,7 @@ export class ProvidersTable {
   async clientSecret({ id, version, clientSecretReference }: Provider): Promise<string | undefined> {
     if (clientSecretReference !== undefined) return await this.readSecretReference(clientSecretReference)
     const row = await this.#rows().select('client_secret').where({ id, version }).first()
-    return row?.client_secret ? await this.#open(row.client_secret, id) : undefined
+    return row?.client_secret ? this.#open(row.client_secret, id) : undefined
   }
 
   /** @throws ManagementError where the reference is not allowed or cannot be read */
@@ -130,7 +130,7 @@ export class ProvidersTable {
   /** Keys of the current row: a new key needs no new version. */
   async clientKeys({ id }: Pick<Provider, 'id'>): Promise<ClientKey[]> {
     const row = await this.#rows().select('client_keys').where({ id }).first()
-    return await this.#openKeys(row?.client_keys, id)
+    return this.#openKeys(row?.client_keys, id)
   }
 
   /** @throws ManagementError `conflict` when they were changed at the same time */
@@ -140,7 +140,7 @@ export class ProvidersTable {
   ): Promise<void> {
     const row = await this.#rows().select('client_keys').where({ id }).first()
     const sealed: string | null = row?.client_keys ?? null
-    const client_keys = await this.#closeKeys(change(await this.#openKeys(sealed, id)), id)
+    const client_keys = this.#closeKeys(change(this.#openKeys(sealed, id)), id)
     const changed = await this.#rows().where({ id, client_keys: sealed }).update({ client_keys })
     // Otherwise two concurrent changes would lose one key, which the provider may already have fetched.
     if (changed === 0)
@@ -156,7 +156,7 @@ export class ProvidersTable {
     const row = {
       ...toColumns(provider),
       relink_since: provider.relinkUntil ? now : null,
-      ...(await this.#seal(secrets, id)),
+      ...this.#seal(secrets, id),
       id,
       portal,
       slug,
@@ -187,7 +187,7 @@ export class ProvidersTable {
     changes: Partial<StoredSettings>,
     secrets: SecretChanges = {},
   ): Promise<Provider> {
-    const sealed = await this.#seal(secrets, provider.id)
+    const sealed = this.#seal(secrets, provider.id)
     const retest = Object.keys(sealed).length > 0 || needsRetest(changedSettings(provider, changes))
     const updated = await this.#rows()
       .where({ id: provider.id, version: provider.version })
@@ -285,31 +285,31 @@ export class ProvidersTable {
     return { version: this.#knex.raw('version + 1'), updated_at: now }
   }
 
-  async #seal(secrets: SecretChanges, id: string): Promise<Record<string, string | null>> {
+  #seal(secrets: SecretChanges, id: string): Record<string, string | null> {
     const { clientSecret, clientKeys } = secrets
     return {
       ...(clientSecret !== undefined && {
-        client_secret: clientSecret && (await this.secretBox.close(clientSecret, id)),
+        client_secret: clientSecret && this.secretBox.close(clientSecret, id),
       }),
-      ...(clientKeys !== undefined && { client_keys: await this.#closeKeys(clientKeys, id) }),
+      ...(clientKeys !== undefined && { client_keys: this.#closeKeys(clientKeys, id) }),
     }
   }
 
-  async #open(sealed: string, context: string): Promise<string> {
+  #open(sealed: string, context: string): string {
     try {
-      return await this.secretBox.open(sealed, context)
+      return this.secretBox.open(sealed, context)
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error
       throw new ManagementError('conflict', error.message)
     }
   }
 
-  #closeKeys(keys: readonly ClientKey[], id: string): Promise<string> {
+  #closeKeys(keys: readonly ClientKey[], id: string): string {
     return this.secretBox.close(JSON.stringify(keys), clientKeysContext(id))
   }
 
-  async #openKeys(sealed: string | null | undefined, id: string): Promise<ClientKey[]> {
-    return sealed ? (JSON.parse(await this.#open(sealed, clientKeysContext(id))) as ClientKey[]) : []
+  #openKeys(sealed: string | null | undefined, id: string): ClientKey[] {
+    return sealed ? (JSON.parse(this.#open(sealed, clientKeysContext(id))) as ClientKey[]) : []
   }
 }
 

@@ -1,6 +1,6 @@
 import { type Request, type Response, Router } from 'express'
-import { sessionDigest } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import type { Proof } from '../sign-in/decide.ts'
 import {
   accountLabel,
@@ -83,7 +83,7 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
       const user = req.user as User
       await assertNotRemovedSince(user, pending)
       const { staleUserId } = await signIn.resolver.resolve(identity, provider)
-      const keptSession = sessionDigest(req.sessionID)
+      const keptSession = digest(req.sessionID)
       const link = { provider, identity, user, outcome: 'linked', proof, staleUserId, keptSession } as const
       await signIn.completion.link(req, link)
       if (requestedByUser) return res.redirect(303, urls.path('/account/security', { notice: 'linked' }))

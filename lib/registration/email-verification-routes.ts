@@ -59,7 +59,7 @@ export function emailVerificationRoutes(
       const { email } = pending.sent
       return await emailVerification.pages.show(req, res, step, { view: 'verify', email, error })
     }
-    await pendingRegistrations.save(res, { ...pending, sent })
+    pendingRegistrations.save(res, { ...pending, sent })
     toNextStep(req, res, pending.sent && { sent: 'again' })
   }
 
@@ -98,7 +98,7 @@ export function emailVerificationRoutes(
     if (verdict.result === 'proven') {
       await record(req, pending, { kind: 'email-verified' })
       if (!req.user) return await applyDecision(req, res, step, email)
-      await pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail: email })
+      pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail: email })
       return toNextStep(req, res)
     }
     await record(req, pending, failure(verdict.result))
@@ -124,10 +124,10 @@ export function emailVerificationRoutes(
       }
       case 'prove-account':
         await signIn.completion.recordWaiting(req, provider, identity, String(decision.user.id))
-        await pendingRegistrations.save(res, { ...pending, sent: undefined, mustProveAccount: true })
+        pendingRegistrations.save(res, { ...pending, sent: undefined, mustProveAccount: true })
         return toNextStep(req, res)
       case 'register':
-        await pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail })
+        pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail })
         return toNextStep(req, res)
       case 'sign-in':
         return pendingRegistrations.restartSignIn(res, pending)

@@ -1,4 +1,4 @@
-import { isSafe } from 'redos-detector'
+import { createRequire } from 'node:module'
 import type { Locale } from '../web/locale.ts'
 
 /** A field that the host adds to the registration form. Only `UserDirectory.create` receives its value. */
@@ -46,6 +46,8 @@ const bidiControls = /\p{Bidi_Control}/gu
 
 /** False if a user could enter a text on which the pattern backtracks until the process stalls, or if that cannot be decided. */
 export function isSafePattern(pattern: RegExp): boolean {
+  // Loaded on use: it costs 40 ms at the start, and few portals have a pattern.
+  const { isSafe }: typeof import('redos-detector') = createRequire(import.meta.url)('redos-detector')
   try {
     return isSafe(wholePattern(pattern), { maxSteps: maxPatternSteps }).safe
   } catch {

@@ -68,7 +68,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')
       case 'prove-account':
         await signIn.completion.recordWaiting(req, provider, identity, String(decision.user.id))
-        await signIn.pendingRegistrations.save(res, { ...pending, mustProveAccount: true })
+        signIn.pendingRegistrations.save(res, { ...pending, mustProveAccount: true })
         return res.redirect(303, urls.path('/register'))
       case 'verify-email':
         return res.redirect(303, urls.path('/register'))

@@ -76,7 +76,7 @@ export class Registrations {
       const { homePath, portalOf, urls } = this.#core
       const { pendingRegistrations, refusals } = this.#modules.signIn
       const portal = portalOf(req)
-      const pending = await pendingRegistrations.find(req, portal)
+      const pending = pendingRegistrations.find(req, portal)
       const { requestedByUser, provider: slug, returnTo } = pending ?? {}
       // Another attempt from here would be a sign-in, as another user.
       const backHref = requestedByUser && req.user ? urls.path('/account/security') : undefined

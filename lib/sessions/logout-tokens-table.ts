@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Identity } from '../oidc/identity.ts'
 import type { LogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
+import { digest } from '../shared/seal.ts'
 
 /** A provider's message that its session has ended, or all sessions of a subject. */
 export type LogoutNotice = Omit<LogoutToken, 'id'> & {
@@ -34,7 +34,7 @@ export class LogoutTokensTable {
    * @returns whether to apply the notice; `false` if it has been processed before
    */
   async record(notice: LogoutNotice): Promise<boolean> {
-    const id = digest(notice)
+    const id = idOf(notice)
     const now = Date.now()
     const times = {
       received_at: new Date(now).toISOString(),
@@ -54,7 +54,7 @@ export class LogoutTokensTable {
   /** Until then the provider may send the same token again, as it does after an error response. */
   async markProcessed(notice: LogoutNotice): Promise<void> {
     await this.#rows()
-      .where({ id: digest(notice) })
+      .where({ id: idOf(notice) })
       .update({ processed_at: new Date().toISOString() })
   }
 
@@ -86,9 +86,6 @@ export class LogoutTokensTable {
   }
 }
 
-function digest({ portal, issuer, id, ends }: LogoutNotice): string {
-  const key = id === undefined ? { sid: ends.sid } : { jti: id }
-  return createHash('sha256')
-    .update(JSON.stringify([portal, issuer, key]))
-    .digest('base64url')
+function idOf({ portal, issuer, id, ends }: LogoutNotice): string {
+  return digest(JSON.stringify([portal, issuer, id === undefined ? { sid: ends.sid } : { jti: id }]))
 }

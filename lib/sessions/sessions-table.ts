@@ -1,7 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { Knex } from 'knex'
 import type { Provider } from '../providers/provider.ts'
-import type { Seal } from '../shared/seal.ts'
+import { digest, type Seal } from '../shared/seal.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
@@ -83,7 +82,7 @@ export class SessionsTable {
   }
 
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
-    const id = sessionDigest(sessionId)
+    const id = digest(sessionId)
     const now = new Date().toISOString()
     await this.#knex('sso_sessions').insert({
       id,
@@ -95,7 +94,7 @@ export class SessionsTable {
       subject: signIn?.subject ?? null,
       sid: signIn?.sid ?? null,
       // Sealed, so that a copy of the database cannot be used to take over sessions.
-      session: await this.#seal.close(sessionId, id),
+      session: this.#seal.close(sessionId, id),
       browser: client.browser ?? null,
       os: client.os ?? null,
       location: client.location ?? null,
@@ -124,8 +123,8 @@ export class SessionsTable {
    * @returns `false` if the session was revoked or has expired
    */
   async rename(sessionId: string, newSessionId: string): Promise<boolean> {
-    const id = sessionDigest(newSessionId)
-    const session = await this.#seal.close(newSessionId, id)
+    const id = digest(newSessionId)
+    const session = this.#seal.close(newSessionId, id)
     return (await this.#matching({ sessionId }).update({ id, session })) === 1
   }
 
@@ -159,13 +158,13 @@ export class SessionsTable {
 
   /** Keeps rows of other instances, and of a retired secret, because only their own store knows those sessions. */
   async #without(rows: ListedRow[], findMissing: FindMissing): Promise<ListedRow[]> {
-    const sessionIds = await Promise.all(rows.map(async ({ id, session }) => await this.#unseal(session, id)))
+    const sessionIds = rows.map(({ id, session }) => this.#unseal(session, id))
     const missing = await findMissing(sessionIds.filter((sessionId) => sessionId !== undefined))
     return rows.filter((_row, at) => !missing.has(sessionIds[at] ?? ''))
   }
 
-  async #unseal(sealed: string, id: string): Promise<string | undefined> {
-    return (await this.#seal.open(sealed, id)) as string | undefined
+  #unseal(sealed: string, id: string): string | undefined {
+    return this.#seal.open(sealed, id) as string | undefined
   }
 
   /** The number of sessions that `list` would return without a limit. */
@@ -186,13 +185,11 @@ export class SessionsTable {
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted === 0) continue
-      yield await Promise.all(
-        rows.map(async ({ id, session, user_id, last_seen_at, portal }) => ({
-          sessionId: await this.#unseal(session, id),
-          userId: user_id,
-          wasValid: last_seen_at > this.#idleSince(portal),
-        })),
-      )
+      yield rows.map(({ id, session, user_id, last_seen_at, portal }) => ({
+        sessionId: this.#unseal(session, id),
+        userId: user_id,
+        wasValid: last_seen_at > this.#idleSince(portal),
+      }))
     }
   }
 
@@ -208,7 +205,7 @@ export class SessionsTable {
 
   #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
     const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
-    if ('sessionId' in match) return query.where({ id: sessionDigest(match.sessionId) })
+    if ('sessionId' in match) return query.where({ id: digest(match.sessionId) })
     const { except, sid, unprovenEmail, userId: user_id, ...others }: MatchFields = match
     for (const [column, value] of Object.entries({ user_id, ...others }))
       if (value !== undefined) query.where(column, value)
@@ -241,11 +238,6 @@ export class SessionsTable {
 
 /** A digest in base64url. Other input never reaches the database. */
 export const sessionDigestPattern = /^[\w-]{43}$/
-
-/** The public id of a session, and the id of its row. */
-export function sessionDigest(sessionId: string): string {
-  return createHash('sha256').update(sessionId).digest('base64url')
-}
 
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
 type ListedRow = Record<'id' | 'session' | 'userId' | 'startedAt' | 'lastSeenAt', string> &

@@ -58,7 +58,7 @@ export interface EndedSession {
 /** The prefixes of this process's instances. */
 const liveInstances = new Set<string>()
 const sharedSession =
-  'two instances share one express-session: mount `sso.session()` without `own`, or an express-session with its own `name` for each'
+  'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
 
 type SessionsSettings = {
   session: SessionLimits & {
@@ -90,6 +90,8 @@ export class Sessions {
   readonly #stores = knownStores()
   readonly #redisStore: TimeLimitedRedisStore | undefined
   readonly #ownStores = new WeakSet<Store>()
+  /** Whether other middleware of the host replaces `req.session`. */
+  usesViews = false
   /** request → its view with our session and user */
   readonly #views = new WeakMap<Request, Request>()
   readonly #revocation: Revocation
@@ -146,16 +148,23 @@ export class Sessions {
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
     return (req, res, next) => {
-      this.activate(req)
-      const isForeign = this.#isForeign(req)
-      // The host's own session, or ours if the host has mounted it twice.
-      if (!isForeign && typeof req.session?.regenerate === 'function') return next()
-      const view = createSessionView(req)
-      if (!isForeign) view.user = req.user
-      this.#views.set(req, view)
-      exposeSessionView(req, view)
-      openSession(view, res, next)
+      // The only instance needs no view, unless cookie-session replaces `req.session`.
+      const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
+      if (view) openSession(view, res, next)
+      else next()
     }
+  }
+
+  /** @returns `undefined` if the request has a session already: the host's own, or ours if the host has mounted it twice */
+  #openView(req: Request): Request | undefined {
+    this.activate(req)
+    const isForeign = this.#isForeign(req)
+    if (!isForeign && typeof req.session?.regenerate === 'function') return undefined
+    const view = createSessionView(req)
+    if (!isForeign) view.user = req.user
+    this.#views.set(req, view)
+    exposeSessionView(req, view)
+    return view
   }
 
   /** Gives the request our session and user again, after another instance in the app or cookie-session has replaced it. */
@@ -170,17 +179,18 @@ export class Sessions {
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
   readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
-    this.activate(req)
+    if (this.usesViews || liveInstances.size > 1) this.activate(req)
     if (this.#identified.has(req)) {
       if (!req.session) await this.#replaceNullSession(req)
       return next()
     }
     this.#identified.add(req)
     // Attacker: a user of another instance, whose session would otherwise pass our guard.
-    if (typeof req.session?.regenerate !== 'function' || this.#isForeign(req)) throw missingSession(req)
+    const isForeign = liveInstances.size > 1 && this.#isForeign(req)
+    if (typeof req.session?.regenerate !== 'function' || isForeign) throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
-    const signInSession = this.#signInSessionOf(req)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     const { instance } = (!signInSession && readSignInSession(req.session)) || {}
     if (instance !== undefined && liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
     // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
@@ -201,7 +211,7 @@ export class Sessions {
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
-    const signInSession = this.#signInSessionOf(req)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
     if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
       req.user = undefined
@@ -220,7 +230,7 @@ export class Sessions {
     this.#signIns.set(req, signIn)
     await this.#bindPassport(req, res)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
-    const current = this.#signInSessionOf(req) && (req.user as User | undefined)
+    const current = readSignInSession(req.session, this.#core.prefix) && (req.user as User | undefined)
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
@@ -247,7 +257,7 @@ export class Sessions {
 
   /** Signs the user of this request out here. */
   async end(req: Request): Promise<EndedSession | undefined> {
-    const signInSession = this.#signInSessionOf(req)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     const { sessionID } = req
     await this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
@@ -267,7 +277,7 @@ export class Sessions {
 
   /** @throws PortalSsoError `not_signed_in` without a signed-in user */
   markAuthenticated(req: Request): void {
-    const signInSession = req.user && this.#signInSessionOf(req)
+    const signInSession = req.user && readSignInSession(req.session, this.#core.prefix)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
     signInSession.authenticatedAt = Date.now()
     // The provider's `acr` describes an older authentication.
@@ -282,18 +292,18 @@ export class Sessions {
     await this.#bindPassport(req, req.res as Response)
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
-    const signInSession = this.#signInSessionOf(req)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     if (signInSession) signInSession.confirmedAt = Date.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
   confirmedAt(req: Request): number | undefined {
-    return this.#signInSessionOf(req)?.confirmedAt
+    return readSignInSession(req.session, this.#core.prefix)?.confirmedAt
   }
 
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
-    return signedInViaOf(this.#signInSessionOf(req))
+    return signedInViaOf(readSignInSession(req.session, this.#core.prefix))
   }
 
   /** Valid sessions, newest first, without those that Redis has evicted or lost. While Redis is down, with them. */
@@ -307,7 +317,7 @@ export class Sessions {
   }
 
   authentication(req: Request): Authentication | undefined {
-    const signInSession = this.#signInSessionOf(req)
+    const signInSession = readSignInSession(req.session, this.#core.prefix)
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
   }
 
@@ -331,10 +341,6 @@ export class Sessions {
       if (!isSignOut) throw error
     }
     return undefined
-  }
-
-  #signInSessionOf({ session }: Request): SignInSession | undefined {
-    return readSignInSession(session, this.#core.prefix)
   }
 
   /** True if the request shows the session of another instance. */

@@ -5,10 +5,10 @@ import { isUniqueViolation } from '../database/connect.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { RedisLike } from '../sessions/session-store.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import { digestKey } from '../web/rate-limit.ts'
-import { type CookieCore, cookiesOf, headerLength, SealedCookies } from '../web/sealed-cookie.ts'
+import { type CookieCore, cookiesOf, SealedCookies } from '../web/sealed-cookie.ts'
 
 /** Why a user is sent to a provider. It decides which handler gets the authorization response. */
 export type Purpose =
@@ -115,19 +115,19 @@ export class Attempts {
    *
    * @returns the `state` for the authorization request
    */
-  async begin(req: Request, res: Response, attempt: Attempt | UsedAttempt): Promise<string> {
+  begin(req: Request, res: Response, attempt: Attempt | UsedAttempt): string {
     const startedAt = Math.floor(Date.now() / 1000)
     const state = `${startedAt.toString(36)}-${randomBytes(24).toString('base64url')}`
     const until = Date.now() + attemptSeconds * 1000
     const name = this.#prefix + state
-    const sealed = await this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
-    this.#makeRoom(req, res, headerLength(name, sealed))
+    const sealed = this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
+    this.#makeRoom(req, res, [name, sealed])
     return state
   }
 
   /** @returns the attempt of this browser with this `state`, even if it is used or expired */
-  async find(req: Request, state: string): Promise<FoundAttempt | undefined> {
-    return statePattern.test(state) ? await this.#cookies.get(req, this.#prefix + state) : undefined
+  find(req: Request, state: string): FoundAttempt | undefined {
+    return statePattern.test(state) ? this.#cookies.get(req, this.#prefix + state) : undefined
   }
 
   /** Returns an attempt exactly once, to one request on one instance. */
@@ -148,28 +148,27 @@ export class Attempts {
     const marks = { otherAccount, restarted: 'used' in result ? (true as const) : restarted }
     const link = (returnTo?.length ?? 0) <= maxUsedLinkLength && { returnTo }
     const attempt = { providerId, purpose, ...link, reauthentication, ...marks }
-    await this.#usedMarkers.set(res, this.#prefix + state, { attempt })
+    this.#usedMarkers.set(res, this.#prefix + state, { attempt })
     return result
   }
 
   /**
-   * Deletes the oldest attempts first, so that a user with many tabs keeps the newest. Attempts of other instances in the app share
-   * the limit, but only their instance deletes them.
+   * Deletes the oldest attempts first, so that a user with many tabs keeps the newest. Attempts of other instances in the app take
+   * their part of the room, but only their own instance deletes them.
    */
-  #makeRoom(req: Request, res: Response, newestBytes: number): void {
+  #makeRoom(req: Request, res: Response, newest: [name: string, value: string]): void {
     // A second attempt starts in the response that has just replaced the first one by its marker.
     const replaced = [res.getHeader('set-cookie') ?? []].flat().join()
     const attempts = Object.entries(cookiesOf(req)).filter(
-      ([name]) => attemptPattern.test(name) && !replaced.includes(name),
+      ([name]) => attemptPattern.test(name) && !replaced.includes(`${name}=`),
     )
-    const isOwn = (name: string) =>
-      name.startsWith(this.#prefix) && statePattern.test(name.slice(this.#prefix.length))
-    let bytes = newestBytes
-    for (const [name, value = ''] of attempts) if (!isOwn(name)) bytes += headerLength(name, value)
-    const newestFirst = attempts.filter(([name]) => isOwn(name)).sort(([a], [b]) => (a < b ? 1 : -1))
-    for (const [name, value = ''] of newestFirst) {
-      bytes += headerLength(name, value)
-      if (bytes > maxCookieBytes) this.#cookies.clear(res, name)
+    const isOwn = ([name]: [string, unknown]) => name.startsWith(this.#prefix)
+    const newestFirst = attempts.filter(isOwn).sort(([a], [b]) => (a < b ? 1 : -1))
+    let bytes = 0
+    for (const cookie of [newest, ...attempts.filter((each) => !isOwn(each)), ...newestFirst]) {
+      const [name, value = ''] = cookie
+      bytes += `${name}=${value}; `.length
+      if (bytes > maxCookieBytes && isOwn(cookie) && cookie !== newest) this.#cookies.clear(res, name)
     }
   }
 }
@@ -200,7 +199,7 @@ export class RedeemedCodes {
    * @throws PortalSsoError `session_unavailable` while Redis is down: without it, no session could start either
    */
   async claim(state: string): Promise<boolean> {
-    const id = digestKey(state)
+    const id = digest(state)
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {

@@ -105,7 +105,7 @@ export class SignInCompletion {
     }
     await this.#assertProviderUnchanged(provider)
     const mustProveAccount = decision.kind === 'prove-account'
-    await pendingRegistrations.begin(res, { provider, identity, returnTo, mustProveAccount })
+    pendingRegistrations.begin(res, { provider, identity, returnTo, mustProveAccount })
     res.redirect(303, this.#core.urls.path('/register'))
   }
 

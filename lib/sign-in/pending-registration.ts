@@ -70,20 +70,20 @@ export class PendingRegistrations {
   }
 
   /** Replaces the registration that is pending in this browser, if any. */
-  async begin(res: Response, { provider, ...registration }: NewPendingRegistration): Promise<void> {
+  begin(res: Response, { provider, ...registration }: NewPendingRegistration): void {
     const { id: providerId, portal, slug, version } = provider
-    await this.save(res, { ...registration, id: randomUUID(), portal, provider: slug, providerId, version })
+    this.save(res, { ...registration, id: randomUUID(), portal, provider: slug, providerId, version })
   }
 
-  async save(res: Response, pending: PendingRegistration): Promise<void> {
+  save(res: Response, pending: PendingRegistration): void {
     // The host's headers, such as those of helmet, and the used attempt. Sealing adds a third.
     const maxBytes = ((headerBytes - JSON.stringify(res.getHeaders()).length) * 3) / 4
-    await this.#cookies.set(res, this.#name, shorten(pending, maxBytes))
+    this.#cookies.set(res, this.#name, shorten(pending, maxBytes))
   }
 
   /** @returns the registration that is pending in this browser, if it belongs to the portal */
-  async find(req: Request, portal: string): Promise<PendingRegistration | undefined> {
-    const pending = await this.#cookies.get(req, this.#name)
+  find(req: Request, portal: string): PendingRegistration | undefined {
+    const pending = this.#cookies.get(req, this.#name)
     return pending?.portal === portal ? pending : undefined
   }
 
@@ -116,7 +116,7 @@ export class PendingRegistrations {
     const pending = await this.find(req, portal)
     // A registration from the account page belongs to the user who requested it.
     if (pending?.id !== registrationId || pending.requestedByUser) return undefined
-    await this.save(res, { ...pending, provedUserId: userId })
+    this.save(res, { ...pending, provedUserId: userId })
     return this.#urls.path('/register/link')
   }
 }

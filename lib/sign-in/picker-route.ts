@@ -86,8 +86,10 @@ function lastDayOf({ retireAt }: Provider, lang: string): string | undefined {
   return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
 }
 
+const segmenter = new Intl.Segmenter()
+
 export function monogramOf(displayName: string): string {
-  const [first] = new Intl.Segmenter().segment(displayName.trim())
+  const [first] = segmenter.segment(displayName.trim())
   return (first?.segment ?? '?').toUpperCase()
 }
 

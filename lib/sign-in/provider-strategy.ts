@@ -167,7 +167,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       ...(retry && { retried: true as const }),
     }
     const attempt: Attempt = { ...row, nonce, codeVerifier, purpose, returnTo, reauthentication, ...marks }
-    const state = await this.attempts.begin(req, req.res as Response, attempt)
+    const state = this.attempts.begin(req, req.res as Response, attempt)
     const { pushRequest, secrets } = this.client
     const { onRedirectUrl } = step
     // Passport makes a new `this` for each request.

@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
 import type { Request } from 'express'
 import type { Knex } from 'knex'
 import { type Logger, sanitizingLogger } from '../shared/logger.ts'
-import { Seal } from '../shared/seal.ts'
+import { digest, Seal } from '../shared/seal.ts'
 import { createPortalResolver, type PortalResolver } from './request.ts'
 import { PortalUrls } from './urls.ts'
 
@@ -32,7 +31,7 @@ export interface InstanceNames {
   cookieName(kind?: string): string
 }
 
-export interface CoreOptions {
+export interface CoreOptions extends InstanceNames {
   baseUrl: string | Readonly<Record<string, string>>
   mountPath: string
   homePath: string
@@ -41,12 +40,14 @@ export interface CoreOptions {
   /** at least one, newest first */
   secrets: readonly string[]
   logger: Logger
-  session: { cookieName?: string | undefined; prefix?: string | undefined }
 }
 
 export function createCore(options: CoreOptions, knex: Knex): Core {
+  const { cookieName, keyScope, prefix } = options
   return {
-    ...instanceNames(options),
+    cookieName,
+    keyScope,
+    prefix,
     knex,
     logger: sanitizingLogger(options.logger),
     portalOf: createPortalResolver(options.portal, options.baseUrl),
@@ -65,7 +66,9 @@ export function instanceNames({
   mountPath,
   secure,
   session,
-}: Pick<CoreOptions, 'mountPath' | 'secure' | 'session'>): InstanceNames {
+}: Pick<CoreOptions, 'mountPath' | 'secure'> & {
+  session: { cookieName?: string | undefined; prefix?: string | undefined }
+}): InstanceNames {
   const ownName = nameOfMountPath(mountPath)
   const { cookieName: name = ownName, prefix = `${ownName}:` } = session
   // Pins a cookie to this host: a sibling domain cannot plant one (RFC 6265bis, 4.1.3).
@@ -84,5 +87,5 @@ function nameOfMountPath(mountPath: string): string {
   const hex = (char: string) => char.charCodeAt(0).toString(16).padStart(4, '0')
   const name = mountPath.slice(1).replace(/[^\w-]/g, (char) => (char === '/' ? '~' : `%${hex(char)}`))
   if (name.length <= maxPathName) return `${rootName}.${name}`
-  return `${rootName}.${name.slice(0, 15)}!${createHash('sha256').update(name).digest('base64url').slice(0, 16)}`
+  return `${rootName}.${name.slice(0, 15)}!${digest(name).slice(0, 16)}`
 }

@@ -12,6 +12,8 @@ interface Layer {
   regexp?: { fast_slash?: boolean }
 }
 
+const foreignSession = /cookie-?session/i
+
 /** By the names that the packages give their functions. */
 const advice: readonly [name: RegExp, advice: string, isHarmlessBeforeSession?: true][] = [
   [
@@ -25,7 +27,7 @@ const advice: readonly [name: RegExp, advice: string, isHarmlessBeforeSession?: 
     true,
   ],
   [
-    /cookie-?session/i,
+    foreignSession,
     'remove it: the portal needs `req.session` of express-session, which `sso.session()` provides',
   ],
 ]
@@ -37,6 +39,8 @@ const isOurs = ({ method }: Request, path: string) =>
 
 interface HostMiddlewareModules {
   handleError: ErrorRequestHandler
+  /** Called if cookie-session replaces `req.session`. */
+  onForeignSession(): void
   /** Logs with a limit for each client address. */
   report(req: Request, message: string, fields: object): void
 }
@@ -106,6 +110,7 @@ export class HostMiddleware {
         { middleware: [...this.#found] },
         'middleware before `sso.router()` can break the sign-in',
       )
+    if (names.some((name) => foreignSession.test(name))) this.#modules.onForeignSession()
     // Express calls only error handlers that come after the failure, and the host's own cannot know what to do about it.
     for (const layer of layers)
       if (this.#isRouter(layer.handle))

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Request } from 'express'
 import i18next, { type i18n } from 'i18next'
+import { LRUCache } from 'lru-cache'
 
 export interface Locale {
   lang: string
@@ -12,6 +13,7 @@ export interface Locale {
 export class Locales {
   readonly #languages: string[]
   readonly #i18n: i18n
+  readonly #byLanguage = new LRUCache<string, Locale>({ max: 100, memoMethod: (lang) => this.#create(lang) })
 
   constructor(viewsDirectory: string) {
     const directory = path.join(viewsDirectory, 'locales')
@@ -38,7 +40,13 @@ export class Locales {
   /** @returns the reader's preferred language that we have; English without a match or a request */
   resolve(req?: Request): Locale {
     const lang = req?.acceptsLanguages(this.#languages) || 'en'
+    return this.#byLanguage.memo(lang)
+  }
+
+  #create(lang: string): Locale {
     const translate = this.#i18n.getFixedT(lang)
-    return { lang, t: (key, parameters = {}) => translate(key, parameters) }
+    // Bounded, because a part of a key can come from a provider.
+    const texts = new LRUCache<string, string>({ max: 2000, memoMethod: (key) => translate(key) })
+    return { lang, t: (key, parameters) => (parameters ? translate(key, parameters) : texts.memo(key)) }
   }
 }

@@ -29,6 +29,7 @@ function findViews(folders: string[]): string {
 /** The templates: ours, and a host's in place of those of the same name. */
 export class Views {
   readonly #directories: readonly string[]
+  readonly #files = new Map<string, string>()
 
   /** @param viewsDir the host's folder */
   constructor(viewsDir: string | undefined) {
@@ -50,8 +51,12 @@ export class Views {
   }
 
   #find(name: string): string {
-    const found = this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
+    // Elsewhere, a host's developer sees a new template without a restart.
+    const known = process.env.NODE_ENV === 'production' ? this.#files.get(name) : undefined
+    const found =
+      known ?? this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
     if (found === undefined) throw new ConfigurationError(`there is no view "${name}"`)
+    this.#files.set(name, found)
     return found
   }
 }
@@ -140,7 +145,11 @@ export class Pages {
     })
     await this.#secureHeaders(req, res)
     setPrivateHeaders(res)
-    res.type('html').send(html)
+    // Unlike `send`, this computes no ETag, which is of no use without a cache.
+    res
+      .type('html')
+      .set('content-length', String(Buffer.byteLength(html)))
+      .end(html)
   }
 
   /** Sends the page of a problem, or `application/problem+json` (RFC 9457) to clients that do not accept HTML. */

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import type { Request } from 'express'
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { digest } from '../shared/seal.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from './core.ts'
 import { clientNetwork } from './request.ts'
@@ -157,10 +157,5 @@ export function failedExchangeKey(
   portalOf: Core['portalOf'],
   slug: unknown = req.params.provider,
 ): string {
-  return digestKey(JSON.stringify([portalOf(req), slug, clientKey(req)]))
-}
-
-/** @returns a key of bounded length that does not reveal the value */
-export function digestKey(value: string): string {
-  return createHash('sha256').update(value).digest('base64url')
+  return digest(JSON.stringify([portalOf(req), slug, clientKey(req)]))
 }

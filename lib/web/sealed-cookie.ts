@@ -28,20 +28,20 @@ export class SealedCookies<T> {
   }
 
   /** @returns the value of the cookie */
-  async set(res: Response, name: string, value: T): Promise<string> {
+  set(res: Response, name: string, value: T): string {
     const { portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(res.req))}`
-    const sealed = await this.#seal.close({ value, until: Date.now() + this.#ttlMs }, context)
+    const sealed = this.#seal.close({ value, until: Date.now() + this.#ttlMs }, context)
     res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
     return sealed
   }
 
-  async get(req: Request, name: string): Promise<T | undefined> {
+  get(req: Request, name: string): T | undefined {
     const sealed = cookiesOf(req)[name]
     if (sealed === undefined) return undefined
     const { portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(req))}`
-    const opened = (await this.#seal.open(sealed, context)) as { value: T; until: number } | undefined
+    const opened = this.#seal.open(sealed, context) as { value: T; until: number } | undefined
     // A client can ignore Max-Age.
     return opened && opened.until > Date.now() ? opened.value : undefined
   }
@@ -49,11 +49,6 @@ export class SealedCookies<T> {
   clear(res: Response, name: string): void {
     res.clearCookie(name, this.#attributes)
   }
-}
-
-/** The length of `name=value; `, which the cookie takes in the `Cookie` header. */
-export function headerLength(name: string, value: string): number {
-  return name.length + value.length + 3
 }
 
 export function cookiesOf(req: Request): Record<string, string | undefined> {
@@ -79,15 +74,15 @@ export class StateCookie {
    * @param kept a value for the way back
    * @returns the `state` parameter of the request
    */
-  async begin(res: Response, kept: string): Promise<string> {
+  begin(res: Response, kept: string): string {
     const state = randomBytes(24).toString('base64url')
-    await this.#cookies.set(res, this.#name, { state, kept })
+    this.#cookies.set(res, this.#name, { state, kept })
     return state
   }
 
   /** @returns the kept value, once, if this browser returns with its `state` */
-  async end(req: Request, res: Response, state: unknown): Promise<string | undefined> {
-    const trip = await this.#cookies.get(req, this.#name)
+  end(req: Request, res: Response, state: unknown): string | undefined {
+    const trip = this.#cookies.get(req, this.#name)
     // A wrong state keeps the cookie: another site must not be able to cancel the round trip.
     if (trip === undefined || trip.state !== state) return undefined
     this.#cookies.clear(res, this.#name)

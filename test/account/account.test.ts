@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import knexModule from 'knex'
 import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import type { FaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
@@ -587,7 +587,7 @@ describe('a removed sign-in method', () => {
     expect(await linkedTo(portal)).toHaveLength(2)
   })
 
-  describe.each(databases)('on %s', (_name, fresh) => {
+  describe.each(everyDatabase)('on %s', (_name, fresh) => {
     let database: FreshDatabase
     beforeEach(async () => {
       database = await fresh()

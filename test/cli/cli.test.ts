@@ -5,6 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { pendingMigrations } from '../../lib/database/migrate.ts'
 import { type Cli, startCli } from '../support/cli.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { connectRedis, startOwnRedis } from '../support/redis.ts'
 import { freePort } from '../support/services/server.ts'
 
 let provider: FaultyProvider
@@ -101,7 +102,7 @@ describe('portal-sso doctor', () => {
       },
     })
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-    expect(stdout).toContain('Redis responds')
+    expect(stdout).toContain('✓ Redis responds\n  ✓ Redis evicts no sessions\n')
     expect(stdout).toContain('Provider acme')
     expect(stdout).toContain('No problems found.')
     expect(stdout).not.toMatch(/[✗!→]/)
@@ -154,6 +155,28 @@ describe('portal-sso doctor', () => {
       expect(stdout).toMatch(/\n\d problems? found\.\n$/)
       expect(stdout).not.toMatch(/^\s+at /m)
     }
+  })
+})
+
+describe('portal-sso doctor, about a Redis that evicts keys', () => {
+  it('reports the policy, or that a managed Redis does not tell it', async () => {
+    const own = await startOwnRedis()
+    const redis = await connectRedis(own.url)
+    await redis.configSet('maxmemory-policy', 'allkeys-lru')
+    await redis.sendCommand('ACL SETUSER limited on >secret ~* +@all -@dangerous'.split(' '))
+    const limited = Object.assign(new URL(own.url), { username: 'limited', password: 'secret' })
+    const [evicting, unknown] = await Promise.all(
+      [own.url, limited.href].map((REDIS_URL) => cli.run(['doctor'], { env: { REDIS_URL } })),
+    )
+    redis.destroy()
+    await own.stop()
+    expect(evicting).toMatchObject({ code: 1 })
+    expect(evicting!.stdout).toContain(
+      '  ✗ Redis evicts sessions when its memory is full (`maxmemory-policy allkeys-lru`)\n' +
+        '    → set `maxmemory-policy noeviction`: an evicted session signs its user out\n',
+    )
+    expect(unknown).toMatchObject({ code: 0 })
+    expect(unknown!.stdout).toContain('  ! `maxmemory-policy` of Redis could not be read\n')
   })
 })
 

@@ -175,6 +175,11 @@ describe('a start on MariaDB', () => {
       'remove `-FOUND_ROWS` from the flags',
     ],
     ['cuts off values that are too long', { sqlMode: '' }, 'add STRICT_TRANS_TABLES to `sql_mode`'],
+    [
+      'lets a value end its quotes (SQL injection)',
+      { sqlMode: 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES' },
+      'remove NO_BACKSLASH_ESCAPES from `sql_mode`',
+    ],
   ])(
     'is refused if the connection %s',
     async (_name, { sqlMode, ...connection }: { sqlMode?: string }, message) => {

@@ -2,9 +2,9 @@ import { describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import * as initial from '../../lib/database/migrations/001-initial.ts'
 import * as providerTrust from '../../lib/database/migrations/004-provider-trust.ts'
-import { databases } from '../support/databases.ts'
+import { everyDatabase } from '../support/databases.ts'
 
-describe.each(databases)('the migration of the trust in providers, on %s,', (_name, fresh) => {
+describe.each(everyDatabase)('the migration of the trust in providers, on %s,', (_name, fresh) => {
   it('turns parameters that were only sent into settings that are enforced', async () => {
     const { config, drop } = await fresh()
     const knex = knexModule(config)

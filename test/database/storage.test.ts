@@ -4,17 +4,13 @@ import knexModule, { type Knex } from 'knex'
 import { isUniqueViolation } from '../../lib/database/connect.ts'
 import { migrate, migratorConfig, pendingMigrations, unlockMigrations } from '../../lib/database/migrate.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
+import { OneTimeLinks } from '../../lib/one-time-links/one-time-links.ts'
 import type { NewProvider } from '../../lib/providers/providers-table.ts'
 import { LimitsByPortal } from '../../lib/sessions/session-limits.ts'
-import {
-  type NewSession,
-  type SessionMatch,
-  SessionsTable,
-  sessionDigest,
-} from '../../lib/sessions/sessions-table.ts'
+import { type NewSession, type SessionMatch, SessionsTable } from '../../lib/sessions/sessions-table.ts'
 import { EmailTakenError } from '../../lib/shared/errors.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
-import { Seal } from '../../lib/shared/seal.ts'
+import { digest, Seal } from '../../lib/shared/seal.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -33,6 +29,7 @@ const allMigrations = [
   '008-client-detection',
   '009-pushed-requests',
 ]
+const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
 const ourTables = [
   'sso_events',
@@ -55,7 +52,7 @@ async function outcomes<T>(calls: Promise<T>[]): Promise<{ values: T[]; errors: 
 
 const tenTimes = <T>(act: (n: number) => T): T[] => Array.from({ length: 10 }, (_, n) => act(n))
 
-describe.each(everyDatabase)('on %s', (_name, fresh) => {
+describe.each(everyDatabase)('on %s', (name, fresh) => {
   describe('migrations', () => {
     let database: FreshDatabase
     let open: Knex[]
@@ -200,42 +197,63 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
       const recommended = async () =>
         (await table().list(portal)).filter((each) => each.recommended).map(({ slug }) => slug)
 
-      it('are read back unchanged: texts, booleans, lists and objects', async () => {
+      it('are read back unchanged, with every setting', async () => {
         const full = acme({
           displayName: 'Ärzte “& Söhne” 🏥',
+          preset: 'entra',
+          issuer: `https://id.acme.example/${'ü'.repeat(230)}`,
+          clientId: 'Portal at Acme ',
+          clientAuthentication: 'client_secret_jwt',
+          signingAlgorithm: 'PS256',
           responseMode: 'form_post',
+          pushedRequests: true,
+          dpop: true,
           prompt: 'select_account',
+          relinkUntil: '2027-01-31T00:00:00.000Z',
           authorizationParameters: { domain_hint: 'acme.example', ui_locales: 'de en', quote: '"\\' },
+          emailClaim: 'preferred_username',
           trustsEmail: true,
           emailDomains: ['acme.example', 'xn--rzte-koa.example'],
           tenants: ['11111111-2222-4333-8444-555555555555'],
           organizationClaim: 'org_id',
-          organizationValues: ['acme'],
+          organizationValues: ['acme', 'Acme '],
           maxAge: 28_800,
           acr: ['mfa'],
           logout: 'portal',
+          frontChannelLogout: true,
           secretEncoding: 'raw',
+          assertionAudience: 'token_endpoint',
+          metadataUrl: 'https://id.acme.example/metadata',
+          clientSecretReference: 'file:/run/secrets/acme',
           clientSecretExpiresAt: '2027-01-31T00:00:00.000Z',
           proxy: 'http://proxy.example.com:3128',
           certificateAuthority: '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n',
           enabled: false,
         })
+        const { portal: _portal, slug: _slug, ...defaults } = acme()
+        for (const [name, value] of Object.entries(defaults))
+          expect([name, full[name as keyof NewProvider]]).not.toEqual([name, value])
         const rest = {
           id: expect.any(String),
           recommended: false,
           position: 1,
           version: 1,
-          relinkSince: undefined,
+          relinkSince: expect.any(String),
           testSignInUserId: undefined,
           testSignInAt: undefined,
           retireAt: undefined,
           lastTest: undefined,
           reauthentication: undefined,
         }
-        expect(await table().insert(full, { clientSecret: 'secret' })).toStrictEqual({ ...full, ...rest })
+        expect(await table().insert(full)).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
-        const plain = acme({ slug: 'plain' })
-        expect(await table().insert(plain)).toStrictEqual({ ...plain, ...rest, position: 2 })
+        const plain = acme({ slug: 'plain', signingAlgorithm: undefined })
+        expect(await table().insert(plain)).toStrictEqual({
+          ...plain,
+          ...rest,
+          position: 2,
+          relinkSince: undefined,
+        })
       })
 
       it('are listed by position, with the recommended one first', async () => {
@@ -578,14 +596,14 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
         for (const name of ['first', 'second', 'third']) await table().add(session(`${portal}-${name}`))
         for (const [n, name] of ['first', 'second', 'third'].entries())
           await rows()
-            .where({ id: sessionDigest(`${portal}-${name}`) })
+            .where({ id: digest(`${portal}-${name}`) })
             .update({ created_at: `2026-01-0${n + 1}T00:00:00.000Z` })
         const listed = await table().list({ portal, userId: 'user' })
-        const third = sessionDigest(`${portal}-third`)
+        const third = digest(`${portal}-third`)
         expect(listed.map(({ id }) => id)).toEqual([
           third,
-          sessionDigest(`${portal}-second`),
-          sessionDigest(`${portal}-first`),
+          digest(`${portal}-second`),
+          digest(`${portal}-first`),
         ])
         expect(listed[0]).toEqual({
           id: third,
@@ -621,7 +639,7 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
 
       it('removes more sessions than fit into one statement, and no concurrent call returns early', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
-          id: sessionDigest(`${portal}-${n}`),
+          id: digest(`${portal}-${n}`),
           portal,
           user_id: 'many',
           session: 'not ours to open',
@@ -726,6 +744,122 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
       })
     })
 
+    describe('one-time links', () => {
+      const links = () => new OneTimeLinks({ knex })
+
+      it('are used once by ten concurrent requests, and only as what they are', async () => {
+        const { token } = await links().create(portal, 'break-glass', { actor: 'cli' })
+        expect(await links().take(portal, 'test-sign-in', token)).toBeUndefined()
+        expect(await links().take('elsewhere', 'break-glass', token)).toBeUndefined()
+        expect(await links().take(portal, 'break-glass', token.toLowerCase())).toBeUndefined()
+        expect(await links().find(portal, 'break-glass', token)).toMatchObject({ detail: { actor: 'cli' } })
+        const taken = await Promise.all(tenTimes(() => links().take(portal, 'break-glass', token)))
+        expect(taken.filter((link) => link !== undefined)).toHaveLength(1)
+        expect(await links().find(portal, 'break-glass', token)).toBeUndefined()
+      })
+
+      it('keep the outcome, and expire unused', async () => {
+        const { token } = await links().create(portal, 'test-sign-in', { actor: 'cli', provider: 'acme' })
+        expect(await links().outcome(token)).toBe('waiting')
+        const link = await links().take(portal, 'test-sign-in', token)
+        await links().setOutcome(link!.id, 'passed')
+        expect(await links().outcome(token)).toBe('passed')
+        const unused = await links().create(portal, 'test-sign-in', { actor: 'cli' })
+        await knex('sso_one_time_links').where({ portal, used_at: null }).update({ expires_at: longAgo })
+        expect(await links().take(portal, 'test-sign-in', unused.token)).toBeUndefined()
+        expect(await links().outcome(unused.token)).toBe('expired')
+      })
+    })
+
+    describe('unique columns', () => {
+      const unique: [table: string, columns: string[]][] = [
+        ['sso_providers', ['portal', 'slug']],
+        ['sso_users', ['portal', 'email']],
+        ['sso_identities', ['portal', 'issuer', 'subject']],
+        ['sso_blocked_identities', ['portal', 'issuer', 'subject', 'user_id']],
+        ['sso_sessions', ['id']],
+        ['sso_events', ['id']],
+        ['sso_email_verifications', ['id']],
+        ['sso_one_time_links', ['id']],
+        ['sso_logout_tokens', ['id']],
+        ['sso_redeemed_codes', ['id']],
+      ]
+      const lookAlikes = [
+        'ada',
+        'Ada',
+        'adA',
+        'ada ',
+        'ada  ',
+        'àda',
+        'a\u0300da',
+        'ａda',
+        'ada\u200b',
+        'ass',
+        'aß',
+      ]
+
+      if (name === 'MariaDB') {
+        it('are all listed here, and every text has the same collation', async () => {
+          const ours =
+            "table_schema = database() and table_name like 'sso%' and table_name not like '%migrations%'"
+          const [indexes] = (await knex.raw(
+            `select table_name as name, group_concat(column_name order by seq_in_index) as columns from information_schema.statistics where ${ours} and non_unique = 0 group by table_name, index_name`,
+          )) as [{ name: string; columns: string }[]]
+          const listed = unique.flatMap(([table, columns]) => [
+            table === 'sso_blocked_identities' ? `${table} identity_digest` : `${table} ${columns}`,
+            `${table} id`,
+          ])
+          expect(new Set(indexes.map(({ name, columns }) => `${name} ${columns}`))).toEqual(new Set(listed))
+          const [collations] = (await knex.raw(
+            `select distinct collation_name as name from information_schema.columns where ${ours} and collation_name is not null`,
+          )) as [{ name: string }[]]
+          expect(collations.map((each) => each.name)).toEqual(['utf8mb4_nopad_bin'])
+        })
+
+        it('and all others have indexes that MySQL can create, too: of at most 3072 bytes', async () => {
+          const [kinds] = (await knex.raw(
+            'select distinct index_type as kind from information_schema.statistics where table_schema = database()',
+          )) as [{ kind: string }[]]
+          // MariaDB creates another kind for a longer one.
+          expect(kinds).toEqual([{ kind: 'BTREE' }])
+        })
+      }
+
+      /** A row of any table, with a value in each column that requires one. */
+      async function rowOf(table: string): Promise<Record<string, unknown>> {
+        const columns = Object.entries(await knex(table).columnInfo())
+        return Object.fromEntries(
+          columns
+            .filter(([, { nullable }]) => !nullable)
+            .map(([column, { type }]) => [
+              column,
+              /int|bool/.test(type) ? 0 : `${portal} ${column}`.slice(0, 24),
+            ]),
+        )
+      }
+
+      it.each(unique)('of %s are compared byte by byte: %j', async (table, columns) => {
+        const row = await rowOf(table)
+        for (const column of columns) {
+          const rows = lookAlikes.map((value, n) => ({
+            ...row,
+            id: `${portal} ${column} ${n}`,
+            [column]: value,
+          }))
+          for (const each of rows) await knex(table).insert(each)
+          for (const { id, [column]: value } of rows)
+            expect(
+              await knex(table)
+                .where({
+                  [column]: value,
+                  ...(column !== 'portal' && column !== 'id' && { portal: row.portal as string }),
+                })
+                .pluck('id'),
+            ).toEqual([id])
+        }
+      })
+    })
+
     describe('isUniqueViolation', () => {
       const user = (id: string, email: string) => ({
         id,
@@ -752,6 +886,10 @@ describe.each(everyDatabase)('on %s', (_name, fresh) => {
         expect(columnUnknown).toBeInstanceOf(Error)
         const others = [nameMissing, columnUnknown, new Error('UNIQUE'), 'text', null, undefined]
         expect(others.map(isUniqueViolation)).toEqual(Array(6).fill(false))
+        const ofSqlite3 = ['UNIQUE constraint failed: sso_users.portal', 'NOT NULL constraint failed'].map(
+          (reason) => Object.assign(new Error(`SQLITE_CONSTRAINT: ${reason}`), { code: 'SQLITE_CONSTRAINT' }),
+        )
+        expect(ofSqlite3.map(isUniqueViolation)).toEqual([true, false])
       })
     })
   })

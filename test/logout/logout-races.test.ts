@@ -5,8 +5,9 @@ import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { databases } from '../support/databases.ts'
+import { everyDatabase, openMigrated } from '../support/databases.ts'
 import type { Claims } from '../support/faulty-provider.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -174,7 +175,7 @@ describe('a logout token', () => {
   })
 })
 
-describe.each(databases)('logout notices (%s)', (_name, fresh) => {
+describe.each(everyDatabase)('logout notices (%s)', (_name, fresh) => {
   const acme = { portal: 'default', issuer: 'https://id.example' } as Provider
   const ada = (more: Partial<Identity> = {}) =>
     ({ issuer: acme.issuer, subject: 'ada', sid: 's', askedAt: Date.now(), ...more }) as Identity
@@ -205,5 +206,19 @@ describe.each(databases)('logout notices (%s)', (_name, fresh) => {
     expect(Date.parse(expires_at) - Date.parse(received_at)).toBe(4 * hours)
     await sleep(2)
     expect(await wasSignedOut(ada())).toBe(false)
+  })
+
+  it('count as processed only after that, also within one millisecond', async () => {
+    const { knex, close } = await openMigrated(fresh)
+    const clock = takeClock()
+    open.push({ close }, { close: async () => clock.back() })
+    const table = new LogoutTokensTable(knex)
+    const notice = { portal: 'default', issuer: acme.issuer, id: 'a token', ends: { subject: 'ada' } }
+    const record = () => table.record(notice)
+    expect(await Promise.all([record(), record(), record()])).toEqual([true, true, true])
+    await table.markProcessed(notice)
+    expect(await record()).toBe(false)
+    const repeatable = { ...notice, id: undefined, ends: { sid: 's' } }
+    expect([await table.record(repeatable), await table.record(repeatable)]).toEqual([true, true])
   })
 })

@@ -5,7 +5,7 @@ import knexModule, { type Knex } from 'knex'
 import type { EventKind, PortalSso } from '../../lib/index.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
@@ -23,7 +23,7 @@ const withStoreOf = (store: session.Store) => (app: Express, sso: PortalSso) => 
   })
 }
 
-describe.each(databases)('a provider on %s', (_name, fresh) => {
+describe.each(everyDatabase)('a provider on %s', (_name, fresh) => {
   let acme: FaultyProvider
   let other: FaultyProvider
   let database: FreshDatabase

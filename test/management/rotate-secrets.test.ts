@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { connectDatabase, type Database } from '../../lib/database/connect.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -17,7 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => provider.close())
 
-describe.each(databases)('the rotation of the portal’s secret, on %s,', (_name, fresh) => {
+describe.each(everyDatabase)('the rotation of the portal’s secret, on %s,', (_name, fresh) => {
   let database: FreshDatabase
   let connected: Database
   const open = closedAfterEach()

@@ -97,9 +97,17 @@ describe('a provider with a secret reference cannot be changed except by code an
   it.each<Attempt>([
     ['the issuer, by the form', () => edit({ issuer: attacker.issuer })],
     ['the certificate authority, by the form', () => edit({ certificateAuthority: certificate })],
+    [
+      'the metadata URL, by the form',
+      () => edit({ metadataUrl: `${attacker.issuer}/.well-known/openid-configuration?p=a` }),
+    ],
     ['the reference to a secret, by the form', () => edit({ clientSecret: 'known to the attacker' })],
     ['the issuer, by a file', () => importFile({ issuer: attacker.issuer })],
     ['the certificate authority, by a file', () => importFile({ certificateAuthority: certificate })],
+    [
+      'the metadata URL, by a file',
+      () => importFile({ metadataUrl: `${attacker.issuer}/.well-known/openid-configuration?p=a` }),
+    ],
     ['the reference, by a file', () => importFile({ clientSecretReference: `file:${folder}/db` })],
     ['the absence of the reference, by a file', () => importFile({ clientSecretReference: null })],
     ...(['form', 'file'] as const).flatMap((source): Attempt[] => {
@@ -309,6 +317,24 @@ describe('a secret reference', () => {
     fs.writeFileSync(path.join(folder, 'acme'), 'rotated')
     expect(await signsIn()).toBe(true)
     expect(JSON.stringify([portal.logs, await portal.knex('sso_events')])).not.toContain('"rotated"')
+  })
+
+  it('can name a file in a Kubernetes volume, where each name is a link that an update replaces', async () => {
+    const link = (target: string, name: string) => fs.symlinkSync(target, path.join(folder, name))
+    const publish = (name: string, secret: string) => {
+      fs.mkdirSync(path.join(folder, name))
+      fs.writeFileSync(path.join(folder, name, 'portal'), secret)
+    }
+    publish('..2026_11_28', provider.clientSecret)
+    link('..2026_11_28', '..data')
+    link('..data/portal', 'portal')
+    await connect({ clientSecretReference: `file:${folder}/portal` })
+    expect(await signsIn()).toBe(true)
+    provider.faults.clientSecrets = ['rotated']
+    publish('..2026_11_29', 'rotated')
+    link('..2026_11_29', '..data_tmp')
+    fs.renameSync(path.join(folder, '..data_tmp'), path.join(folder, '..data'))
+    expect(await signsIn()).toBe(true)
   })
 
   it('that the option no longer allows stops sign-ins with a page, and the log gives the reason', async () => {

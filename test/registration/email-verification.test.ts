@@ -10,7 +10,7 @@ import { provableEmail, readCode } from '../../lib/registration/email-verificati
 import type { User, UserDirectory } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { takeTimers } from '../support/clock.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import type { Person } from '../support/faulty-provider.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
@@ -555,7 +555,7 @@ describe('look-alike addresses', () => {
   })
 })
 
-describe.each(databases)('guessing codes and flooding mailboxes (%s)', (_name, fresh) => {
+describe.each(everyDatabase)('guessing codes and flooding mailboxes (%s)', (_name, fresh) => {
   let database: FreshDatabase
   let knex: Knex
   let second: TestPortal

@@ -1,4 +1,7 @@
+import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import path from 'node:path'
+import { promisify } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
 import express from 'express'
 import request from 'supertest'
@@ -14,6 +17,19 @@ function check(body: unknown, fields: RegistrationField[] = [], terms?: string):
     key.replace('registration.errors.', '') + (label ? ` ${label}` : '')
   return checkForm(readForm(body, options), options, t)
 }
+
+it('the package that checks patterns is loaded only for a pattern', async () => {
+  const script = `
+    import { createRequire } from 'node:module'
+    import { isSafePattern } from './lib/registration/registration-form.ts'
+    import './lib/index.ts'
+    const loaded = () => Object.keys(createRequire(import.meta.url).cache).some((file) => file.includes('redos-detector'))
+    console.log(loaded(), isSafePattern(/^\\d{4}$/), isSafePattern(/(a+)+$/), loaded())`
+  const args = ['--import', 'tsx', '--input-type=module', '-e', script]
+  const cwd = path.resolve(import.meta.dirname, '../..')
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd })
+  expect(stdout.trim()).toBe('false true false true')
+})
 
 describe('the name in the registration form', () => {
   it.each(['Ada Lovelace', 'X', '李', "Ó'Brien-Smith, Jr.", 'x'.repeat(200), '  Ada  '])(
@@ -138,15 +154,15 @@ describe('a pending registration fits into a cookie with', () => {
         authenticatedAt: 1_790_000_000,
         acr: 'urn:mace:incommon:iap:silver',
       }
-      await pendingRegistrations.begin(res, {
+      pendingRegistrations.begin(res, {
         provider: { id: randomUUID(), portal: 'default', slug: 'entra', version: 1 },
         identity,
         returnTo,
       })
       res.end()
     })
-    app.get('/find', async (req, res) => {
-      res.json(await pendingRegistrations.find(req, 'default'))
+    app.get('/find', (req, res) => {
+      res.json(pendingRegistrations.find(req, 'default'))
     })
     const { headers } = await request(app).get('/keep')
     const [cookie = ''] = (headers['set-cookie'] as unknown as string[])[0]!.split(';')

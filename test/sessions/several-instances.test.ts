@@ -276,12 +276,13 @@ describe('two instances in one app', () => {
   it('leave the session of the host’s own express-session alone', async () => {
     const both = await startBoth((app, instances) => {
       const own = session({ secret: 'of the host', name: 'hosts', resave: false, saveUninitialized: false })
-      app.get('/cart', own, (req, res) => {
+      mountSeparately(app, instances)
+      app.use(own)
+      app.get('/cart', (req, res) => {
         const cart = req.session as unknown as { items?: number }
         cart.items = (cart.items ?? 0) + 1
         res.send(String(cart.items))
       })
-      mountSeparately(app, instances)
     })
     const visitor = new Visitor()
     const cart = async () => (await visitor.get(`${both.portal.url}/cart`)).body
@@ -312,7 +313,7 @@ describe('two instances in one app', () => {
     expect(await statusOf(both, visitor, 'customers')).toBe(500)
     expect(logs.at(-1)).toMatchObject({
       cause: expect.stringContaining(
-        'two instances share one express-session: mount `sso.session()` without',
+        'two instances share your express-session: mount `sso.session()` of each',
       ),
     })
     expect(await statusOf(both, visitor, 'staff')).toBe(200)

@@ -9,10 +9,11 @@ import type { Sessions } from '../../lib/sessions/sessions.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/complete-sign-in.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
-import { databases, openMigrated } from '../support/databases.ts'
+import { takeClock } from '../support/clock.ts'
+import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
-describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
+describe.each(everyDatabase)('a newly started session (%s)', (_name, fresh) => {
   let knex: Knex
   let close: () => Promise<void>
   let providersTable: ProvidersTable
@@ -87,6 +88,16 @@ describe.each(databases)('a newly started session (%s)', (_name, fresh) => {
       object_id: 'object',
     })
     expect(Date.parse(link.last_used_at)).toBeGreaterThan(Date.parse(past))
+  })
+
+  it('is confirmed beside nine others of the same millisecond, whose updates change nothing', async () => {
+    const clock = takeClock()
+    try {
+      const outcomes = await Promise.all(Array.from({ length: 10 }, () => confirm()))
+      expect([outcomes, endedSessions]).toEqual([Array(10).fill('confirmed'), 0])
+    } finally {
+      clock.back()
+    }
   })
 
   it('does not replace a recorded Entra account', async () => {

@@ -639,7 +639,7 @@ describe('the strategy, run like by Passport,', () => {
 
   beforeEach(async () => {
     const row = (await portal.sso.providers.list()).find(({ slug }) => slug === 'acme')!
-    attempts = { begin: async () => 'the state' }
+    attempts = { begin: () => 'the state' }
     const current: Pick<Attempts, 'begin'> = { begin: (...args) => attempts.begin(...args) }
     outbound = createHttpClients({ timeoutSeconds: 5, allowedAddresses: ['127.0.0.1'], concurrency: 2 })
     const client = await createProviderClient(row, provider, outbound)
@@ -666,7 +666,7 @@ describe('the strategy, run like by Passport,', () => {
     const [row] = await portal.sso.providers.list()
     const client = await createProviderClient(row!, provider, outbound)
     let attempt: Attempt | undefined
-    attempts.begin = async (_req, _res, started) => {
+    attempts.begin = (_req, _res, started) => {
       attempt = started as Attempt
       return 'the state'
     }
@@ -693,7 +693,7 @@ describe('the strategy, run like by Passport,', () => {
   })
 
   it('fails if the attempt cannot be stored', async () => {
-    attempts.begin = async () => {
+    attempts.begin = () => {
       throw new Error('no room')
     }
     expect(await run(begin)).toEqual(new Error('no room'))

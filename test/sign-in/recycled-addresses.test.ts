@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import knexModule from 'knex'
 import type { EventKind, User } from '../../lib/index.ts'
 import { takeClock } from '../support/clock.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { ada, signIn, useProvider } from '../support/scene.ts'
@@ -13,7 +13,7 @@ const provider = await useProvider()
 const other = await useProvider({ clientId: 'other' })
 const day = 24 * 3_600_000
 
-describe.each(databases)('Ada’s address at a provider that she uses (%s)', (_name, fresh) => {
+describe.each(everyDatabase)('Ada’s address at a provider that she uses (%s)', (_name, fresh) => {
   let mailServer: MailServer
   let database: FreshDatabase
   let portal: TestPortal

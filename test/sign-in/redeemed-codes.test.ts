@@ -3,7 +3,7 @@ import knexModule, { type Knex } from 'knex'
 import type { RedisClientType } from 'redis'
 import { RedeemedCodes } from '../../lib/sign-in/attempts.ts'
 import { takeTimers } from '../support/clock.ts'
-import { databases, openMigrated } from '../support/databases.ts'
+import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { startPortal } from '../support/portal.ts'
 import { connectRedis, startOwnRedis } from '../support/redis.ts'
 import { ada, useProvider } from '../support/scene.ts'
@@ -20,7 +20,7 @@ async function claimConcurrently(north: RedeemedCodes, south: RedeemedCodes): Pr
   return await Promise.all(claims.flat())
 }
 
-describe.each(databases)('on %s, a code', (_name, fresh) => {
+describe.each(everyDatabase)('on %s, a code', (_name, fresh) => {
   let database: Awaited<ReturnType<typeof openMigrated>>
   let second: Knex
 

@@ -5,7 +5,7 @@ import session, { MemoryStore } from 'express-session'
 import knexModule from 'knex'
 import type { EventKind, User } from '../../lib/index.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { contoso, type EntraLookAlike, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
@@ -17,7 +17,7 @@ const bobsOid = 'bbbbbbbb-0000-4000-8000-000000000b0b'
 const oldRegistration = '6731de76-14a6-49ae-97bc-6eba6914391e'
 const newRegistration = '99999999-14a6-49ae-97bc-6eba69143999'
 
-describe.each(databases)(
+describe.each(everyDatabase)(
   'after a new app registration, which changes every subject (%s),',
   (_name, fresh) => {
     let entra: EntraLookAlike

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import type { User } from '../../lib/index.ts'
-import { databases, type FreshDatabase } from '../support/databases.ts'
+import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { contoso, type EntraLookAlike, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { ada, signIn, useProvider } from '../support/scene.ts'
@@ -11,7 +11,7 @@ const provider = await useProvider()
 const other = await useProvider({ clientId: 'other' })
 const page = '/account/security'
 
-describe.each(databases)('a sign-in method that Ada has removed (%s)', (_name, fresh) => {
+describe.each(everyDatabase)('a sign-in method that Ada has removed (%s)', (_name, fresh) => {
   let entra: EntraLookAlike
   let database: FreshDatabase
   let portal: TestPortal

@@ -142,7 +142,7 @@ describe('the code of lib', () => {
     // The connector checks the target of each socket.
     const callers = sources.filter(({ imports }) => imports.includes(connector)).map(({ file }) => file)
     expect(callers).toEqual(['oidc/http-client.ts'])
-    expect(sources.find(({ file }) => file === 'oidc/http-client.ts')!.code).toMatch(/await fetch\(/)
+    expect(sources.find(({ file }) => file === 'oidc/http-client.ts')!.code).toMatch(/dispatcher\.request\(/)
   })
 
   it('has no top-level await, so that CommonJS can require it', () => {

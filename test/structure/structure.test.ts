@@ -7,14 +7,14 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 196,
-  lines: 23_300,
+  files: 197,
+  lines: 23_650,
   callbackFiles: 40,
   callbackFunctions: 115,
   // One of them marks the code as redeemed. With Redis, there are five.
   callbackStatements: 6,
   startFiles: 20,
-  startFunctions: 38,
+  startFunctions: 40,
   startStatements: 1,
   settingFiles: 8,
   wiringImports: 24,

@@ -23,7 +23,7 @@ interface Line {
 const lines: Line[] = folders.flatMap((folder) =>
   fs
     .readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.ts') && file !== 'structure/wording.test.ts')
+    .filter((file) => file.endsWith('.ts') && !/node_modules|structure\/wording/.test(file))
     .flatMap((file) =>
       fs
         .readFileSync(path.join(root, folder, file), 'utf8')

@@ -95,15 +95,9 @@ export async function openMigrated(
   }
 }
 
-/** For `describe.each` of the storage suite. */
+/** For `describe.each`. */
 export const everyDatabase = [
   ['SQLite', freshSqlite],
   ['PostgreSQL', freshPostgres],
   ['MariaDB', freshMariadb],
-] as const
-
-/** For `describe.each`. */
-export const databases = [
-  ['SQLite', freshSqlite],
-  ['PostgreSQL', freshPostgres],
 ] as const

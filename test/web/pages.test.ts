@@ -6,7 +6,9 @@ import { afterEach, describe, expect, it } from '@jest/globals'
 import express from 'express'
 import knexModule from 'knex'
 import request from 'supertest'
-import { databases } from '../support/databases.ts'
+import { Locales } from '../../lib/web/locale.ts'
+import { Views } from '../../lib/web/pages.ts'
+import { everyDatabase } from '../support/databases.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { useProvider } from '../support/scene.ts'
 
@@ -43,6 +45,16 @@ async function abortPost(path: string): Promise<void> {
 }
 
 describe('every page', () => {
+  it('has its length, but no ETag, because no cache stores it', async () => {
+    await open()
+    const { headers, text } = await get('/login')
+    expect(headers['cache-control']).toContain('no-store')
+    expect(headers).not.toHaveProperty('etag')
+    expect(Number(headers['content-length'])).toBe(Buffer.byteLength(text))
+    const head = await request(portal.app).head('/login').set('accept', 'text/html')
+    expect([head.status, head.headers['content-length']]).toEqual([200, headers['content-length']])
+  })
+
   it.each(['/login', '/login/nope', '/register', '/logout/done'])(
     '%s has no inline code, and forbids framing, referrers and caching',
     async (address) => {
@@ -134,6 +146,42 @@ describe('every page', () => {
   })
 })
 
+describe('the templates and texts', () => {
+  it('are searched again at each page, except in production', async () => {
+    portal = await startPortal()
+    const folder = mkdtempSync(path.join(tmpdir(), 'views-'))
+    const environment = process.env.NODE_ENV
+    try {
+      writeFileSync(path.join(folder, 'note.ejs'), 'the host’s')
+      const [developed, deployed] = [new Views(folder), new Views(folder)]
+      expect(await developed.render('note', {})).toBe('the host’s')
+      process.env.NODE_ENV = 'production'
+      expect(await deployed.render('note', {})).toBe('the host’s')
+      rmSync(folder, { recursive: true })
+      expect(await deployed.render('note', {})).toBe('the host’s')
+      process.env.NODE_ENV = environment
+      await expect(developed.render('note', {})).rejects.toThrow('there is no view "note"')
+    } finally {
+      process.env.NODE_ENV = environment
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+
+  it('are kept for each language, and only without parameters', async () => {
+    portal = await startPortal()
+    const locales = new Locales(path.resolve(import.meta.dirname, '../../views'))
+    const inLanguage = (lang: string) =>
+      locales.resolve({ acceptsLanguages: () => lang } as unknown as Parameters<Locales['resolve']>[0])
+    for (let round = 0; round < 2; round++) {
+      expect(inLanguage('en').t('picker.pageTitle')).toBe('Sign in')
+      expect(inLanguage('de').t('picker.pageTitle')).toBe('Anmelden')
+      for (const portal of ['North', 'South'])
+        expect(inLanguage('en').t('picker.title', { portal })).toContain(portal)
+      expect(inLanguage('en').t('no.such.key')).toBe('no.such.key')
+    }
+  })
+})
+
 describe('assets', () => {
   it('are cached for a year, under a URL that changes with their content', async () => {
     await open()
@@ -167,7 +215,7 @@ describe('a failure', () => {
     portal.knex.initialize()
   })
 
-  it.each(databases)(
+  it.each(everyDatabase)(
     'caused by a malformed request shows a page, and the process keeps running (%s)',
     async (_name, fresh) => {
       const database = await fresh()

@@ -1,5 +1,19 @@
 import type { Knex } from 'knex'
+import { isMysql } from '../mysql.ts'
 import { addColumns, createTable } from '../tables.ts'
+
+const identityColumns = ['portal', 'issuer', 'subject', 'user_id']
+
+/** These columns exceed an index of MySQL, 3072 bytes. MariaDB would accept it, but not compare it with locks. */
+function addIdentityDigest(table: Knex.CreateTableBuilder): void {
+  const digests = identityColumns.map((column) => `sha2(${column}, 256)`)
+  table.specificType(
+    'identity_digest',
+    `binary(32) generated always as (unhex(sha2(concat(${digests}), 256))) stored`,
+  )
+  table.unique(['identity_digest'], { indexName: 'sso_blocked_identities_subject' })
+  table.index(['portal', 'issuer', 'subject'], 'sso_blocked_identities_identity')
+}
 
 /** Identities that must not be linked to a user through an e-mail address, and the time from which relinking is allowed. */
 export async function up(knex: Knex): Promise<void> {
@@ -15,7 +29,8 @@ export async function up(knex: Knex): Promise<void> {
     table.string('object_id', 64)
     table.string('reason', 20).notNullable().comment('removed, waiting or separate')
     table.string('blocked_at', 24).notNullable()
-    table.unique(['portal', 'issuer', 'subject', 'user_id'], { indexName: 'sso_blocked_identities_subject' })
+    if (isMysql(knex)) addIdentityDigest(table)
+    else table.unique(identityColumns, { indexName: 'sso_blocked_identities_subject' })
     table.index(['portal', 'tenant_id', 'object_id'], 'sso_blocked_identities_object')
     table.index(['portal', 'user_id'], 'sso_blocked_identities_user')
   })
