@@ -6,6 +6,7 @@ export interface StartedProvider {
   issuer: string
   clientId: string
   clientSecret: string
+  close(): Promise<void>
 }
 
 /** The identity providers of two companies, on the two ports after the portal's. */
@@ -78,7 +79,7 @@ export async function startIdentityProviders(
     companies.map(async ({ slug, displayName, accent, people }, at) => {
       const { clientSecret, redirectUri, postLogoutRedirectUri, backChannelLogoutUri } = registration(slug)
       const clientId = 'equipment-portal'
-      const { issuer } = await startIdentityProvider({
+      const { issuer, close } = await startIdentityProvider({
         name: displayName,
         port: portalPort + 1 + at,
         clientId,
@@ -91,7 +92,7 @@ export async function startIdentityProviders(
         people: [...people],
         accent,
       })
-      return { slug, displayName, issuer, clientId, clientSecret }
+      return { slug, displayName, issuer, clientId, clientSecret, close }
     }),
   )
 }

@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createClient } from 'redis'
-import type { PortalSsoOptions } from '../lib/index.ts'
+import { createClient, type RedisClientType } from 'redis'
 
 export interface PortalEnvironment {
   /** `PORT`, default 3000 */
@@ -33,10 +32,10 @@ export function readEnvironment(): PortalEnvironment {
 }
 
 /** Exits if Redis is unreachable at start; reconnects later. */
-export async function connectRedis(url: string): Promise<NonNullable<PortalSsoOptions['redis']>> {
+export async function connectRedis(url: string): Promise<RedisClientType> {
   let started = false
   const reconnectDelayMs = (retries: number) => started && Math.min(retries * 100, 2000)
-  const redis = createClient({ url, socket: { reconnectStrategy: reconnectDelayMs } })
+  const redis: RedisClientType = createClient({ url, socket: { reconnectStrategy: reconnectDelayMs } })
   redis.on('error', (error: Error) => started && console.error(`Redis: ${error.message}`))
   await redis.connect().catch((error: Error) => fail(`REDIS_URL: ${error.message}`))
   started = true

@@ -32,7 +32,8 @@ const options: PortalSsoOptions = {
   users: { onLinked: ({ id }, { firstLink }) => void (firstLink && withoutPassword.add(id)) },
   branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
 }
-if (redisUrl !== undefined) options.redis = await connectRedis(redisUrl)
+const redis = redisUrl === undefined ? undefined : await connectRedis(redisUrl)
+if (redis) options.redis = redis
 const sso = await createPortalSso(options).catch((error: Error) => fail(error.message))
 
 const app = express()
@@ -89,12 +90,6 @@ await sso.users
     if (!(error instanceof EmailTakenError)) throw error
   })
 
-// The password is public, so listen on the loopback only.
-app.listen(port, '127.0.0.1', (error) => {
-  if (error) fail(`PORT: the portal cannot start at ${port}: ${error.message}`)
-  console.log(`\n  The portal is at ${baseUrl}\n`)
-})
-
 // Two identity providers on this machine, so that you can sign in at once. A real portal connects its own instead.
 const identityProviders = await startIdentityProviders(port, (slug) => ({
   clientSecret: randomBytes(32).toString('base64url'),
@@ -119,8 +114,30 @@ const cliCommand = [
   ...(port === 3000 ? [] : [`BASE_URL=${baseUrl}`]),
   'npm run portal-sso -- providers list',
 ].join(' ')
-console.log(`
+// Listen last, so that the first response shows the login page with both providers. The password is public: on the loopback only.
+const server = app.listen(port, '127.0.0.1', (error) => {
+  if (error) fail(`PORT: the portal cannot start at ${port}: ${error.message}`)
+  console.log(`
+  The portal is at ${baseUrl}
+
   Open ${baseUrl}/portal and choose a provider. Press Ctrl-C to stop.
   Signed in as Ada, connect providers at ${baseUrl}/admin/sso (on this machine only).
   Command line:  ${cliCommand}
 `)
+})
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  process.once(signal, async () => {
+    // Stops accepting connections, and waits for the responses in flight.
+    const closed = new Promise((resolve) => server.close(resolve))
+    // A connection that has just sent its response stays open otherwise, for the next request.
+    const idle = setInterval(() => server.closeIdleConnections(), 100)
+    // A client that never reads its response must not keep the process alive.
+    const deadline = setTimeout(() => server.closeAllConnections(), 10_000)
+    await closed
+    clearInterval(idle)
+    clearTimeout(deadline)
+    await sso.close()
+    if (redis) await redis.close()
+    for (const provider of identityProviders) await provider.close()
+  })

@@ -1,4 +1,3 @@
-import express from 'express'
 import { Account } from './account/account.ts'
 import { providerRouter } from './callback/provider-router.ts'
 import { ClassicLogin } from './classic-login/classic-login.ts'
@@ -90,12 +89,10 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
   const account = new Account(core, { ...shared, signIn })
   const classicLogin = new ClassicLogin(core, { ...shared, allowsClassic: settings.allowsClassic })
   const testSignIns = new TestSignIns(core, { ...shared, signIn })
-  const form = express.urlencoded({ extended: false, limit: '64kb', parameterLimit: 100 })
   const modules: Modules = {
     ...shared,
     account,
     classicLogin,
-    form,
     logout,
     maintenance: createMaintenance(core, {
       ...shared,
@@ -103,7 +100,7 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
       retentionDays: settings.events.retentionDays,
     }),
     management: { ...core, ...shared, connectedProviders: signIn.connectedProviders },
-    posted: [web.refuseCrossSitePosts, form, sessions.revalidate],
+    posted: [web.refuseCrossSitePosts, web.form, sessions.revalidate],
     rateLimits: settings.rateLimits,
     registration,
     signIn,

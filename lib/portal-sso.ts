@@ -15,6 +15,7 @@ import type { SerializeUser } from './sessions/sessions.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 import { UsersApi } from './users/users.ts'
+import { HostMiddleware } from './web/host-middleware.ts'
 
 /** Options of `sso.session`. */
 export interface SessionMiddlewareOptions {
@@ -65,7 +66,9 @@ export class PortalSso extends PortalApi {
    */
   readonly serializeUser: SerializeUser
   readonly #modules: Modules
+  readonly #hostMiddleware: HostMiddleware
   readonly #close: () => Promise<void>
+  #closed: Promise<void> | undefined
 
   /** @internal */
   constructor(modules: Modules, close: () => Promise<void>) {
@@ -73,6 +76,14 @@ export class PortalSso extends PortalApi {
     this.events = modules.events.emitter
     this.serializeUser = modules.sessions.serializeUser
     this.#modules = modules
+    const { core, errorHandler, refusalLog, sessions } = modules
+    this.#hostMiddleware = new HostMiddleware(core, {
+      handleError: errorHandler.handle,
+      onForeignSession() {
+        sessions.usesViews = true
+      },
+      report: (req, message, fields) => void refusalLog.write(req, { level: 'warn', message, fields }),
+    })
     this.#close = close
   }
 
@@ -83,7 +94,7 @@ export class PortalSso extends PortalApi {
    */
   session(options: SessionMiddlewareOptions = {}): RequestHandler {
     const { errorHandler, sessions } = this.#modules
-    const routes = Router()
+    const routes = this.#hostMiddleware.watchSession(Router())
     if (!options.own) routes.use(sessions.cookieSession())
     // Errors of either get our error page; the host's would show their message.
     return routes.use(sessions.identify, errorHandler.handle)
@@ -92,7 +103,7 @@ export class PortalSso extends PortalApi {
   /** The login, registration, account and logout pages and the protocol's endpoints. Also starts the maintenance timer. */
   router(): Router {
     this.#modules.maintenance.start()
-    return portalRouter(this.#modules)
+    return portalRouter(this.#modules, this.#hostMiddleware)
   }
 
   /**
@@ -159,8 +170,12 @@ export class PortalSso extends PortalApi {
     await this.#modules.maintenance.run()
   }
 
-  /** Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. */
+  /**
+   * Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. Call it after
+   * the server has closed, and before those are; a second call waits for the first.
+   */
   async close(): Promise<void> {
-    await this.#close()
+    this.#closed ??= this.#close()
+    await this.#closed
   }
 }

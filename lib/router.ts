@@ -17,16 +17,17 @@ import { pickerRoute } from './sign-in/picker-route.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
 import { refuseSubresources } from './web/csrf.ts'
 import { withPrivateHeaders } from './web/handler.ts'
+import type { HostMiddleware } from './web/host-middleware.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 /** As Express matches `ours`, in every spelling that reaches a route. */
 const ourPaths = new RegExp(`^(?:${ours.join('|')})(?:/|$)`, 'i')
 
 /** All routes, in the order in which a request passes them. */
-export function portalRouter(modules: Modules): Router {
+export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): Router {
   const { core, classicLogin, errorHandler, form, pages, registration, sessions, signIn } = modules
   const { connectedProviders, refusals } = signIn
-  const routes = Router()
+  const routes = hostMiddleware.watchRouter(Router())
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))

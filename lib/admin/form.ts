@@ -65,17 +65,17 @@ function fieldsFor(preset: Preset): SettingField[] {
 }
 
 function toField(name: SettingName, setting: Setting): SettingField {
-  const { label, schema, control = 'text', choices, emptyChoice = 'Default', section = 'protocol' } = setting
+  const { label, schema, control = 'text', choices, effects, emptyChoice = 'Default' } = setting
   return {
     ...setting,
-    section,
+    section: setting.section ?? 'protocol',
     name,
     control,
     missing: `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`,
     wide: ['parameters', 'textarea', 'list'].includes(control) || undefined,
     options: choices && [
       { value: '', label: emptyChoice },
-      ...choices.map((value) => ({ value, label: value })),
+      ...choices.map((value) => ({ value, label: effects ? `${value}: ${effects[value]}` : value })),
     ],
     read(text) {
       if (control === 'parameters') return readParameters(schema, text)

@@ -53,6 +53,8 @@ export interface Setting<Value = unknown> {
   /** How the form shows it; default `text`. `list`: separated by commas; `parameters`: lines of name=value. */
   control?: 'text' | 'password' | 'date' | 'select' | 'checkbox' | 'list' | 'parameters' | 'textarea'
   choices?: readonly string[]
+  /** The effect of each choice, beside its name. */
+  effects?: Readonly<Record<string, string>>
   /** Label of the empty choice. */
   emptyChoice?: string
   required?: true
@@ -327,7 +329,12 @@ export const settings = {
     affectsSignIn: false,
     flag: '--logout <reach>',
     label: 'Sign-out ends',
-    hint: 'provider: both sessions; portal: only ours; ask: the user chooses.',
+    hint: 'The portal session always ends.',
+    effects: {
+      provider: 'the provider’s session ends, too',
+      portal: 'the provider’s session stays',
+      ask: 'the user chooses whether the provider’s session ends, too',
+    },
     emptyChoice: 'Default (provider)',
     section: 'network',
   }),
@@ -454,7 +461,9 @@ export const needsRetest = (changed: readonly SettingName[]): boolean =>
   changed.some((name) => table[name].affectsSignIn ?? true)
 
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
-function displayValue(value: unknown): string {
+function displayValue(value: unknown, effects: Setting['effects']): string {
+  const effect = effects?.[String(value)]
+  if (effect) return `${String(value)}: ${effect}`
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
   if (typeof value !== 'object' || value === null) return String(value ?? '') || '–'
   const parts = Array.isArray(value) ? value : Object.entries(value).map(([name, each]) => `${name}=${each}`)
@@ -466,5 +475,5 @@ export function settingFacts(provider: StoredSettings): [label: string, value: s
   const { preset = '' } = provider as { preset?: string }
   return storedEntries()
     .filter(([, { presets }]) => !presets || presets.includes(preset))
-    .map(([name, { label }]) => [label, displayValue(provider[name])])
+    .map(([name, { label, effects }]) => [label, displayValue(provider[name], effects)])
 }

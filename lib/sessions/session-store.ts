@@ -257,6 +257,8 @@ export function createCookieSession(
     resave: false,
     // Visitors who have not signed in must not fill the store.
     saveUninitialized: false,
+    // `req.session = null` signs out, as with cookie-session.
+    unset: 'destroy',
     // A cookie in every response would write to the store each time, and no response could be cached.
     rolling: false,
     // Trusts X-Forwarded-Proto only to decide whether the Secure cookie may be sent.

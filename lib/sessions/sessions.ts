@@ -1,7 +1,7 @@
 import { callbackify, promisify } from 'node:util'
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
-import { type LogInOptions, Passport } from 'passport'
+import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
@@ -78,7 +78,7 @@ type SessionsSettings = {
  */
 export class Sessions {
   /** Our own instance, so that a host's Passport keeps its strategies and serializers. */
-  readonly passport = new Passport()
+  readonly passport = new passport.Passport()
   readonly table: SessionsTable
   readonly logoutTokens: LogoutTokensTable
   readonly locations: LocationResolver
@@ -90,6 +90,8 @@ export class Sessions {
   readonly #stores = knownStores()
   readonly #redisStore: TimeLimitedRedisStore | undefined
   readonly #ownStores = new WeakSet<Store>()
+  /** Whether other middleware of the host replaces `req.session`. */
+  usesViews = false
   /** request → its view with our session and user */
   readonly #views = new WeakMap<Request, Request>()
   readonly #revocation: Revocation
@@ -146,8 +148,8 @@ export class Sessions {
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
     return (req, res, next) => {
-      // The only instance needs no view.
-      const view = liveInstances.size === 1 ? req : this.#openView(req)
+      // The only instance needs no view, unless cookie-session replaces `req.session`.
+      const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       if (view) openSession(view, res, next)
       else next()
     }
@@ -157,7 +159,7 @@ export class Sessions {
   #openView(req: Request): Request | undefined {
     this.activate(req)
     const isForeign = this.#isForeign(req)
-    if (req.session && !isForeign) return undefined
+    if (!isForeign && typeof req.session?.regenerate === 'function') return undefined
     const view = createSessionView(req)
     if (!isForeign) view.user = req.user
     this.#views.set(req, view)
@@ -165,10 +167,10 @@ export class Sessions {
     return view
   }
 
-  /** Gives the request our session and user again, after the middleware of another instance in the app has run. */
+  /** Gives the request our session and user again, after another instance in the app or cookie-session has replaced it. */
   readonly activate = (req: Request, res = req.res as Response, next?: NextFunction): void => {
     const view = this.#views.get(req)
-    if (view && this.#isForeign(req)) {
+    if (view && (req.session !== view.session || this.#isForeign(req))) {
       exposeSessionView(req, view)
       void this.#bindPassport(req, res)
     }
@@ -177,11 +179,15 @@ export class Sessions {
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
   readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
-    if (liveInstances.size > 1) this.activate(req)
-    if (this.#identified.has(req)) return next()
+    if (this.usesViews || liveInstances.size > 1) this.activate(req)
+    if (this.#identified.has(req)) {
+      if (!req.session) await this.#replaceNullSession(req)
+      return next()
+    }
     this.#identified.add(req)
     // Attacker: a user of another instance, whose session would otherwise pass our guard.
-    if (!req.session || (liveInstances.size > 1 && this.#isForeign(req))) throw missingSession(req)
+    const isForeign = liveInstances.size > 1 && this.#isForeign(req)
+    if (typeof req.session?.regenerate !== 'function' || isForeign) throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
     const signInSession = readSignInSession(req.session, this.#core.prefix)
@@ -195,6 +201,13 @@ export class Sessions {
     }
     next()
   })
+
+  /** A host signs users out of cookie-session by `req.session = null`. */
+  async #replaceNullSession(req: Request): Promise<void> {
+    req.user = undefined
+    await this.#revocation.endQuietly(req.sessionID)
+    req.sessionStore.generate(req)
+  }
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
@@ -347,6 +360,19 @@ export class Sessions {
     await this.#revocation.endQuietly(req.sessionID)
     await promisify(req.session.regenerate.bind(req.session))()
   }
+}
+
+// A host's `passport.session()` would fail on our value in the session, or delete it. With our copy of Passport it skips our sessions,
+// and requests that have none yet. It sets no user for them, so this admits nobody.
+const { prototype } = passport.strategies.SessionStrategy
+const { authenticate } = prototype
+prototype.authenticate = function (
+  this: Strategy & passport.StrategyCreatedStatic,
+  req: Request,
+  options?: object,
+) {
+  if (!req.session || readSignInSession(req.session)) this.pass()
+  else authenticate.call(this as never, req, options)
 }
 
 /** If the proxy does not report TLS, the Secure cookie is not sent and the sign-in would repeat forever. */

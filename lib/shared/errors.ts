@@ -37,6 +37,7 @@ export const problemStatus = {
   insecure_connection: 500,
   request_invalid: 400,
   too_many_requests: 429,
+  misconfigured: 500,
   internal: 500,
 } as const
 

@@ -100,6 +100,7 @@ const showsSupportContact = new Set<ProblemCode>([
   'provider_error',
   'authentication_unproven',
   'authentication_too_weak',
+  'misconfigured',
   'internal',
 ])
 
@@ -218,10 +219,12 @@ export function newReference(): string {
 /** Turns any error into a problem. Errors of others are distinguished only as far as it helps the user. */
 export function toProblem(error: unknown): PortalSsoError {
   if (error instanceof PortalSsoError) return error
+  if (error instanceof ConfigurationError)
+    return new PortalSsoError('misconfigured', 'the application', { cause: error })
   // Express refused to read the body or the URL: too large, not decodable, aborted. Checked before database failures, because an
   // aborted request has the same code as a lost database connection.
   const status = (error as { status?: unknown } | null)?.status
-  if (typeof status === 'number' && status >= 400 && status < 500 && !(error instanceof ConfigurationError))
+  if (typeof status === 'number' && status >= 400 && status < 500)
     return new PortalSsoError('request_invalid', 'the request', { cause: error })
   if (isDatabaseFailure(error))
     return new PortalSsoError('database_unavailable', 'the database', { cause: error })

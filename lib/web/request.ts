@@ -1,6 +1,7 @@
-import type { Request } from 'express'
+import { parse } from 'node:querystring'
+import express, { type Request, type RequestHandler, Router } from 'express'
 import ipaddr from 'ipaddr.js'
-import { PortalSsoError } from '../shared/errors.ts'
+import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 
 const maxPrefix = { ipv4: 32, ipv6: 128 }
 
@@ -61,4 +62,28 @@ export function acceptsHtml(req: Request): boolean {
   // a service worker passes on.
   if (req.get('sec-fetch-dest') === 'empty' && req.get('sec-fetch-mode') !== 'navigate') return false
   return req.accepts(['html', 'json']) === 'html'
+}
+
+const maxFormBytes = 64 * 1024
+const maxFormFields = 100
+
+/** Reads forms. If a parser of the host has read the body before, its object, text or bytes are used. */
+export function formParser(): Router {
+  return Router()
+    .post(/(?:)/, useParsedBody)
+    .use(express.urlencoded({ extended: false, limit: maxFormBytes, parameterLimit: maxFormFields }))
+}
+
+const useParsedBody: RequestHandler = (req, _res, next) => {
+  const body: unknown = req.body
+  if (typeof body === 'string' || Buffer.isBuffer(body)) {
+    const text = req.is('urlencoded') ? body.toString() : ''
+    if (text.length > maxFormBytes || text.split('&').length > maxFormFields)
+      throw new PortalSsoError('request_invalid', 'the form is too large')
+    req.body = parse(text, '&', '=', { maxKeys: maxFormFields })
+  } else if (!body && req.readableEnded && req.is('urlencoded') && req.get('content-length') !== '0')
+    throw new ConfigurationError(
+      'middleware before `sso.router()` has read the form without setting `req.body`: mount `sso.router()` before it',
+    )
+  next()
 }

@@ -3,6 +3,7 @@ import { type CoreOptions, createCore } from './core.ts'
 import { refuseCrossSitePosts } from './csrf.ts'
 import { Pages, type PagesOptions } from './pages.ts'
 import { RateLimiter, type RedisCounter } from './rate-limit.ts'
+import { formParser } from './request.ts'
 import { StateCookie } from './sealed-cookie.ts'
 
 /** Builds the modules of this folder. */
@@ -13,6 +14,7 @@ export function createWebModules(
   const core = createCore(options, knex)
   return {
     core,
+    form: formParser(),
     pages: new Pages(core, options),
     rateLimiter: new RateLimiter(core, options.redis),
     consentState: new StateCookie(core, 'admin-consent'),

@@ -266,6 +266,32 @@ describe('the list of providers', () => {
     expect(text).toContain('Cannot be reached')
   })
 
+  it.each([
+    [
+      'provider',
+      /signing out also ends the session at the provider/i,
+      'provider: the provider’s session ends, too',
+    ],
+    [
+      'portal',
+      /signing out ends only the portal session, as the setting/i,
+      'portal: the provider’s session stays',
+    ],
+    [
+      'ask',
+      /signing out ends the portal session, and the user chooses whether to sign out at the provider, too/i,
+      'ask: the user chooses whether the provider’s session ends, too',
+    ],
+  ] as const)('shows what signing out really ends, with `logout: %s`', async (logout, check, setting) => {
+    await openWithAcme()
+    await portal.sso.providers.update('acme', { logout })
+    const text = textOf(await page('/acme'))
+    expect(text).toMatch(check)
+    expect(text).toContain(`Sign-out ends ${setting}`)
+    expect(text).not.toMatch(logout === 'provider' ? /chooses whether/ : /also ends the session/)
+    expect(textOf(await page('/acme/edit'))).toContain(setting)
+  })
+
   it('moves a provider up and down, and puts the recommended one first', async () => {
     await openWithAcme()
     await portal.connect(other, { slug: 'b', displayName: 'B' })

@@ -56,8 +56,10 @@ export const updateCommands: PortalCommands = {
 }
 
 export function settingOptions(): Option[] {
-  const options = settingEntries().flatMap(([, { flag, label, hint, choices, control }]) => {
-    const option = new Option(flag, hint ? `${label}: ${hint}` : label)
+  const options = settingEntries().flatMap(([, { flag, label, hint, choices, effects, control }]) => {
+    const choiceHints = Object.entries(effects ?? {}).map((effect) => effect.join(': '))
+    const help = [hint, choiceHints.join('; ')].filter(Boolean).join(' ')
+    const option = new Option(flag, help ? `${label}: ${help}` : label)
     if (choices) option.choices(choices)
     return control === 'checkbox' ? [option, new Option(`--no-${option.name()}`, `not: ${label}`)] : [option]
   })

@@ -23,8 +23,17 @@ export function checkFlow(metadata: ProviderMetadata): Check {
   )
 }
 
+const logoutEffects = {
+  provider: 'signing out also ends the session at the provider',
+  portal: 'signing out ends only the portal session, as the setting “Sign-out ends” says',
+  ask: 'signing out ends the portal session, and the user chooses whether to sign out at the provider, too',
+}
+
 /** Never a problem: signing out of the portal works without either. */
-export function checkLogout(metadata: ProviderMetadata, { frontChannelLogout }: TestInput): Check[] {
+export function checkLogout(
+  metadata: ProviderMetadata,
+  { frontChannelLogout, logout = 'provider' }: TestInput,
+): Check[] {
   const isFrontChannel = metadata.frontchannel_logout_supported === true
   const frontChannel = ', but front-channel logout, which you can enable here'
   return [
@@ -33,7 +42,7 @@ export function checkLogout(metadata: ProviderMetadata, { frontChannelLogout }: 
           'logout',
           'signing out ends only the portal session: the provider announces no usable end_session_endpoint',
         )
-      : ok('logout', 'signing out also ends the session at the provider'),
+      : ok('logout', logoutEffects[logout]),
     metadata.backchannel_logout_supported === true
       ? ok('back-channel', 'the provider announces back-channel logout, which reports when its session ends')
       : isFrontChannel && frontChannelLogout
