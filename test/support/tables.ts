@@ -19,11 +19,13 @@ interface PostgresConnection {
  */
 export async function createTables(knex: Knex): Promise<void> {
   const dialect = knex.client.dialect as string
-  if (dialect === 'mysql') {
+  const folder = process.env.TEST_RUN_FOLDER
+  // A benchmark has no folder.
+  if (dialect === 'mysql' || folder === undefined) {
     await migrate(knex)
     return
   }
-  const file = path.join(process.env.TEST_RUN_FOLDER!, `tables-${dialect}.sql`)
+  const file = path.join(folder, `tables-${dialect}.sql`)
   if (!fs.existsSync(file)) {
     const script = await (dialect === 'postgresql' ? recordMigrations(knex) : dumpSqlite(knex))
     // Another worker may write the same file at the same time.
