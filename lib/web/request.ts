@@ -81,9 +81,13 @@ const useParsedBody: RequestHandler = (req, _res, next) => {
     if (text.length > maxFormBytes || text.split('&').length > maxFormFields)
       throw new PortalSsoError('request_invalid', 'the form is too large')
     req.body = parse(text, '&', '=', { maxKeys: maxFormFields })
-  } else if (!body && req.readableEnded && req.is('urlencoded') && req.get('content-length') !== '0')
-    throw new ConfigurationError(
-      'middleware before `sso.router()` has read the form without setting `req.body`: mount `sso.router()` before it',
-    )
+  } else if (!body && req.readableEnded && req.is('urlencoded')) {
+    if (req.get('content-length') !== '0')
+      throw new ConfigurationError(
+        'middleware before `sso.router()` has read the form without setting `req.body`: mount `sso.router()` before it',
+      )
+    // Express 4 would read it again.
+    Object.assign(req, { body: {}, _body: true })
+  }
   next()
 }

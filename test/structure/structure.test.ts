@@ -8,7 +8,7 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
   files: 197,
-  lines: 23_710,
+  lines: 23_715,
   callbackFiles: 40,
   callbackFunctions: 115,
   // One of them marks the code as redeemed. With Redis, there are five.
