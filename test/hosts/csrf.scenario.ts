@@ -4,7 +4,7 @@ import { describeHost } from './describe-host.ts'
 import { signIn } from './sign-in.ts'
 
 // Its provider uses `form_post`, so the callback, the registration and the sign-out are posts without the host's token.
-describeHost('csrf', { entry: 'host.js' }, (_host, running) => {
+describeHost('csrf', { entry: 'host.js' }, (host, running) => {
   it('refuses forms of its own without its token', async () => {
     const { url } = running()
     const visitor = new Visitor()
@@ -22,5 +22,17 @@ describeHost('csrf', { entry: 'host.js' }, (_host, running) => {
     const { action, fields } = formIn(question.body)
     await visitor.follow(await visitor.post(action, [...fields, ['logout', 'yes']]))
     expect((await visitor.get(`${url}/portal`)).status).toBe(302)
+  })
+
+  it('is told on the page and in the log to move the middleware if it is in front of the router', async () => {
+    const { url, output, stop } = await host.start('host.js', { env: { CSRF_IN_FRONT: 'yes' } })
+    try {
+      const refused = await new Visitor().post(`${url}/logout`)
+      expect(refused.status).toBe(500)
+      expect(output()).toContain('middleware before `sso.router()` can break the sign-in')
+      expect(output()).toContain('mount `sso.router()` before it')
+    } finally {
+      await stop()
+    }
   })
 })
