@@ -85,8 +85,10 @@ export class HostMiddleware {
 
   /** Its layer removes itself, so that it costs later requests nothing. */
   #checkOnce(routes: Router): void {
-    const check: RequestHandler = (req, _res, next) => {
-      if (!this.#isChecked) this.#check(req.app)
+    const check: RequestHandler = ({ app }: { app?: Application }, _res, next) => {
+      // Without Express, such as in a WebSocket handshake, there is none.
+      if (!app) return next()
+      if (!this.#isChecked) this.#check(app)
       this.#isChecked = true
       routes.stack = routes.stack.filter(({ handle }) => handle !== check)
       next()

@@ -1,5 +1,7 @@
 /** One host application, with one middleware of its own before `sso.session()` or between it and `sso.router()`. */
+import { IncomingMessage } from 'node:http'
 import { createRequire } from 'node:module'
+import { Socket } from 'node:net'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import express, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
 import session from 'express-session'
@@ -382,6 +384,14 @@ describe('middleware that reads the form', () => {
 })
 
 describe('the host’s other middleware', () => {
+  it('may run ours without Express, such as for the first WebSocket handshake after a restart', async () => {
+    portal = await startPortalWithAda(provider, { mount() {} })
+    const run = portal.sso.session() as (req: object, res: object, next: (error?: unknown) => void) => void
+    const handshake = Object.assign(new IncomingMessage(new Socket()), { url: '/', method: 'GET' })
+    const error = await new Promise((resolve) => run(handshake, {}, resolve))
+    expect([error, (handshake as { session?: object }).session]).toEqual([undefined, expect.any(Object)])
+  })
+
   it('may set `req.user` first: our user replaces it', async () => {
     const setUser: RequestHandler = (req, _res, next) => {
       req.user = { id: 'host', email: 'host@example.com' } as Express.User
