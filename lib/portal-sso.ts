@@ -128,10 +128,14 @@ export class PortalSso extends PortalApi {
 
   /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler {
-    const { classicLogin, sessions } = this.#modules
+    const { classicLogin, errorHandler, sessions } = this.#modules
     const gate = classicLogin.gate(limitRefusals(this.#modules))
-    // After it, `req.login` starts a session of this instance.
-    return (req, res, next) => sessions.activate(req, res, () => gate(req, res, next))
+    // After it, `req.login` starts a session of this instance, or the host's own.
+    return (req, res, next) =>
+      sessions.refuseForeign(req, res, (error?: unknown) => {
+        if (error) errorHandler.handle(error, req, res, next)
+        else gate(req, res, next)
+      })
   }
 
   /**
@@ -144,7 +148,7 @@ export class PortalSso extends PortalApi {
     const { history, identities, providers, sessions: sessionsApi } = this
     const pages = adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
     // `authorize` must not see the user of another instance in the app as `req.user`.
-    return Router().use(modules.sessions.activate, pages)
+    return Router().use(modules.sessions.refuseForeign, pages, modules.errorHandler.handle)
   }
 
   /** The same API, bound to one portal. */

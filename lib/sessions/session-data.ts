@@ -79,7 +79,7 @@ export class LocationResolver {
 export interface SignInSession {
   /** distinguishes our value from that of a host's own Passport */
   portalSso: 1
-  /** prefix of the instance that started it; older versions leave it out */
+  /** `keyScope` of the instance that started it; older versions leave it out */
   instance?: string
   portal: string
   userId: string
@@ -111,7 +111,7 @@ export interface SignedInVia {
 type PassportSession = { passport?: { user?: unknown } }
 
 /**
- * @param instance prefix of the instance that reads it; omitted for the session of any instance
+ * @param instance `keyScope` of the instance that reads it; omitted for the session of any instance
  * @returns `undefined` also for data of a host's own Passport, and of another instance that shares the host's session
  */
 export function readSignInSession(session: object, instance?: string): SignInSession | undefined {

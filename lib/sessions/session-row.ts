@@ -41,13 +41,13 @@ type HostMethod = (this: unknown, done: Done) => unknown
  * under an id that no session has, and `attach` gives it to the new session, so that a revocation finds it at every moment.
  */
 export class SessionRow {
-  readonly #core: Pick<Core, 'portalOf' | 'prefix'>
+  readonly #core: Pick<Core, 'keyScope' | 'portalOf'>
   readonly #modules: SessionRowModules
   readonly #requestSessions = new WeakMap<Request, SignInSession>()
   /** request → id under which the row of its detached session is parked */
   readonly #parkedAs = new WeakMap<Request, string>()
 
-  constructor(core: Pick<Core, 'portalOf' | 'prefix'>, modules: SessionRowModules) {
+  constructor(core: Pick<Core, 'keyScope' | 'portalOf'>, modules: SessionRowModules) {
     this.#core = core
     this.#modules = modules
   }
@@ -65,7 +65,7 @@ export class SessionRow {
    */
   async attach(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession> {
     const { table, revocation, limits, locations } = this.#modules
-    const { portalOf, prefix: instance } = this.#core
+    const { keyScope: instance, portalOf } = this.#core
     const portal = portalOf(req)
     const previous = this.#requestSessions.get(req)
     const parked = this.#parkedAs.get(req)

@@ -1,5 +1,5 @@
 import { callbackify, promisify } from 'node:util'
-import type { NextFunction, Request, RequestHandler, Response } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
 import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
@@ -55,7 +55,7 @@ export interface EndedSession {
   signedInVia: SignedInVia | undefined
 }
 
-/** The prefixes of this process's instances. */
+/** What tells this process's instances apart: `keyScope`, as an option may give two of them one prefix. */
 const liveInstances = new Set<string>()
 const sharedSession =
   'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
@@ -132,7 +132,7 @@ export class Sessions {
     this.#redisStore = redis && new TimeLimitedRedisStore(redis, limits, core.prefix)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
     if (this.#redisStore) this.#stores.set(this.#redisStore as Store, true)
-    liveInstances.add(core.prefix)
+    liveInstances.add(core.keyScope)
     this.passport.serializeUser(this.serializeUser)
   }
 
@@ -168,13 +168,29 @@ export class Sessions {
   }
 
   /** Gives the request our session and user again, after another instance in the app or cookie-session has replaced it. */
-  readonly activate = (req: Request, res = req.res as Response, next?: NextFunction): void => {
+  activate(req: Request, res = req.res as Response): void {
     const view = this.#views.get(req)
-    if (view && (req.session !== view.session || this.#isForeign(req))) {
-      exposeSessionView(req, view)
-      void this.#bindPassport(req, res)
-    }
-    next?.()
+    if (!view || (req.session === view.session && !this.#isForeign(req))) return
+    exposeSessionView(req, view)
+    void this.#bindPassport(req, res)
+  }
+
+  /** Before a function of the host that reads `req.user` or starts a session. A request without any session passes. */
+  readonly refuseForeign: RequestHandler = asyncHandler(async (req, res, next) => {
+    this.activate(req, res)
+    this.#assertOwnSession(req)
+    next()
+  })
+
+  /** Attacker: a user of another instance, whose session would otherwise pass our guard. */
+  #assertOwnSession(req: Request): void {
+    if (this.#isForeign(req)) throw missingSession(req)
+    const own = this.#core.keyScope
+    const { instance = own } = readSignInSession(req.session ?? {}) ?? {}
+    if (instance === own) return
+    if (liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
+    // Another copy of this package may have set it.
+    req.user = undefined
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
@@ -185,14 +201,11 @@ export class Sessions {
       return next()
     }
     this.#identified.add(req)
-    // Attacker: a user of another instance, whose session would otherwise pass our guard.
-    const isForeign = liveInstances.size > 1 && this.#isForeign(req)
-    if (typeof req.session?.regenerate !== 'function' || isForeign) throw missingSession(req)
+    this.#assertOwnSession(req)
+    if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
-    const signInSession = readSignInSession(req.session, this.#core.prefix)
-    const { instance } = (!signInSession && readSignInSession(req.session)) || {}
-    if (instance !== undefined && liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
+    const signInSession = readSignInSession(req.session, this.#core.keyScope)
     // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
     if (signInSession) {
       this.#row.trackHostSessionChanges(req)
@@ -211,7 +224,7 @@ export class Sessions {
 
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
-    const signInSession = readSignInSession(req.session, this.#core.prefix)
+    const signInSession = readSignInSession(req.session, this.#core.keyScope)
     // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
     if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
       req.user = undefined
@@ -230,7 +243,7 @@ export class Sessions {
     this.#signIns.set(req, signIn)
     await this.#bindPassport(req, res)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
-    const current = readSignInSession(req.session, this.#core.prefix) && (req.user as User | undefined)
+    const current = readSignInSession(req.session, this.#core.keyScope) && (req.user as User | undefined)
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
@@ -257,7 +270,7 @@ export class Sessions {
 
   /** Signs the user of this request out here. */
   async end(req: Request): Promise<EndedSession | undefined> {
-    const signInSession = readSignInSession(req.session, this.#core.prefix)
+    const signInSession = readSignInSession(req.session, this.#core.keyScope)
     const { sessionID } = req
     await this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
@@ -277,7 +290,7 @@ export class Sessions {
 
   /** @throws PortalSsoError `not_signed_in` without a signed-in user */
   markAuthenticated(req: Request): void {
-    const signInSession = req.user && readSignInSession(req.session, this.#core.prefix)
+    const signInSession = req.user && readSignInSession(req.session, this.#core.keyScope)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
     signInSession.authenticatedAt = Date.now()
     // The provider's `acr` describes an older authentication.
@@ -292,18 +305,18 @@ export class Sessions {
     await this.#bindPassport(req, req.res as Response)
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
-    const signInSession = readSignInSession(req.session, this.#core.prefix)
+    const signInSession = readSignInSession(req.session, this.#core.keyScope)
     if (signInSession) signInSession.confirmedAt = Date.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
   confirmedAt(req: Request): number | undefined {
-    return readSignInSession(req.session, this.#core.prefix)?.confirmedAt
+    return readSignInSession(req.session, this.#core.keyScope)?.confirmedAt
   }
 
   /** The provider that started this request's session. */
   signedInVia(req: Request): SignedInVia | undefined {
-    return signedInViaOf(readSignInSession(req.session, this.#core.prefix))
+    return signedInViaOf(readSignInSession(req.session, this.#core.keyScope))
   }
 
   /** Valid sessions, newest first, without those that Redis has evicted or lost. While Redis is down, with them. */
@@ -317,7 +330,7 @@ export class Sessions {
   }
 
   authentication(req: Request): Authentication | undefined {
-    const signInSession = readSignInSession(req.session, this.#core.prefix)
+    const signInSession = readSignInSession(req.session, this.#core.keyScope)
     return signInSession && { at: signInSession.authenticatedAt, acr: signInSession.acr }
   }
 

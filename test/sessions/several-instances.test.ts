@@ -55,7 +55,7 @@ async function startBoth(
     logger: { info() {}, warn() {}, error() {} },
     ...store,
     ...options,
-    session: { userCacheSeconds: 0 },
+    session: { userCacheSeconds: 0, ...options.session },
   })
   closing.push(
     () => portal.close(),
@@ -273,6 +273,59 @@ describe('two instances in one app', () => {
     expect(await statusOf(both, visitor, 'staff')).toBe(200)
   })
 
+  it('show no user of the other one to `authorize`, and start no session of it, where their own is not mounted', async () => {
+    const seen: string[] = []
+    const both = await startBoth((app, { staff, customers }) => {
+      app.use(staff.session())
+      mountSeparately(app, { staff, customers })
+      app.use('/admin', customers.admin({ authorize: (req) => seen.push(userOf(req)) > 0 }))
+      app.post('/password', customers.classicLoginGate(), (req, res, next) => {
+        req.login({ id: 'of a customer' } as Express.User, (error: unknown) => {
+          if (error) next(error)
+          else res.send('signed in')
+        })
+      })
+    })
+    const visitor = new Visitor()
+    await signIn(both, visitor, 'staff')
+    const { knex, url } = both.portal
+    expect([(await visitor.get(`${url}/admin`)).status, seen]).toEqual([500, []])
+    await both.staff.providers.disable('acme')
+    expect((await visitor.post(`${url}/password`)).status).toBe(500)
+    expect(await knex('sso_sessions').where({ user_id: 'of a customer' })).toEqual([])
+  })
+
+  it('with one `session.prefix` keep their sessions apart, too', async () => {
+    const both = await startBoth(
+      (app, instances) => {
+        app.use(instances.staff.session())
+        mountSeparately(app, instances)
+      },
+      {},
+      { session: { prefix: 'both:' } },
+    )
+    const visitor = new Visitor()
+    await signIn(both, visitor, 'staff')
+    expect(await statusOf(both, visitor, 'customers')).toBe(302)
+    await signIn(both, visitor, 'customers')
+    await visitor.post(`${both.portal.url}/customers/logout`)
+    expect(await statusOf(both, visitor, 'staff')).toBe(200)
+  })
+
+  it('admit no user of one that another copy of this package has created', async () => {
+    const both = await startBoth((app, { staff }) => {
+      app.use(session({ secret: 'of the host', resave: false, saveUninitialized: false }))
+      app.use((req, _res, next) => {
+        const user = { portalSso: 1, instance: 'of another copy', portal: 'default', userId: '1' }
+        Object.assign(req.session, { passport: { user } })
+        req.user = { id: '1', email: 'of another copy' } as Express.User
+        next()
+      })
+      app.get('/staff/home', staff.session({ own: true }), staff.guard(), (_req, res) => void res.send('in'))
+    })
+    expect(await statusOf(both, new Visitor(), 'staff')).toBe(302)
+  })
+
   it('leave the session of the host’s own express-session alone', async () => {
     const both = await startBoth((app, instances) => {
       const own = session({ secret: 'of the host', name: 'hosts', resave: false, saveUninitialized: false })
@@ -294,30 +347,36 @@ describe('two instances in one app', () => {
     expect(await statusOf(both, visitor, 'customers')).toBe(200)
   })
 
-  it('refuse to share one express-session of the host, and say what to mount', async () => {
-    const logs: unknown[] = []
-    const log = (fields: object) => void logs.push(fields)
-    const both = await startBoth(
-      (app, { staff, customers }) => {
-        app.use(session({ secret: 'of the host', name: 'hosts', resave: false, saveUninitialized: false }))
-        for (const [name, sso] of Object.entries({ staff, customers })) {
-          app.use(`/${name}`, sso.session({ own: true }), sso.router())
-          app.get(`/${name}/home`, sso.guard(), (req, res) => void res.send(`home of ${userOf(req)}`))
-        }
-      },
-      {},
-      { logger: { info: log, warn: log, error: log } },
-    )
-    const visitor = new Visitor()
-    await signIn(both, visitor, 'staff')
-    expect(await statusOf(both, visitor, 'customers')).toBe(500)
-    expect(logs.at(-1)).toMatchObject({
-      cause: expect.stringContaining(
-        'two instances share your express-session: mount `sso.session()` of each',
-      ),
-    })
-    expect(await statusOf(both, visitor, 'staff')).toBe(200)
-  })
+  it.each([
+    { title: 'own prefixes', options: {} },
+    { title: 'one `session.prefix`', options: { session: { prefix: 'both:' } } },
+  ])(
+    'with $title refuse to share one express-session of the host, and say what to mount',
+    async ({ options }) => {
+      const logs: unknown[] = []
+      const log = (fields: object) => void logs.push(fields)
+      const both = await startBoth(
+        (app, { staff, customers }) => {
+          app.use(session({ secret: 'of the host', name: 'hosts', resave: false, saveUninitialized: false }))
+          for (const [name, sso] of Object.entries({ staff, customers })) {
+            app.use(`/${name}`, sso.session({ own: true }), sso.router())
+            app.get(`/${name}/home`, sso.guard(), (req, res) => void res.send(`home of ${userOf(req)}`))
+          }
+        },
+        {},
+        { logger: { info: log, warn: log, error: log }, ...options },
+      )
+      const visitor = new Visitor()
+      await signIn(both, visitor, 'staff')
+      expect(await statusOf(both, visitor, 'customers')).toBe(500)
+      expect(logs.at(-1)).toMatchObject({
+        cause: expect.stringContaining(
+          'two instances share your express-session: mount `sso.session()` of each',
+        ),
+      })
+      expect(await statusOf(both, visitor, 'staff')).toBe(200)
+    },
+  )
 })
 
 describe('the names of an instance', () => {
