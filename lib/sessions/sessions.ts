@@ -55,7 +55,7 @@ export interface EndedSession {
   signedInVia: SignedInVia | undefined
 }
 
-/** What tells this process's instances apart: `keyScope`, as an option may give two of them one prefix. */
+/** The `keyScope` of each instance in this process. Two instances may have one prefix. */
 const liveInstances = new Set<string>()
 const sharedSession =
   'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
@@ -187,21 +187,19 @@ export class Sessions {
     if (this.#isForeign(req)) throw missingSession(req)
     const own = this.#core.keyScope
     const { instance = own } = readSignInSession(req.session ?? {}) ?? {}
-    if (instance === own) return
-    if (liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
-    // Another copy of this package may have set it.
-    req.user = undefined
+    if (instance !== own && liveInstances.has(instance)) throw new ConfigurationError(sharedSession)
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
   readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
-    if (this.usesViews || liveInstances.size > 1) this.activate(req)
+    const isShared = liveInstances.size > 1
+    if (this.usesViews || isShared) this.activate(req)
     if (this.#identified.has(req)) {
       if (!req.session) await this.#replaceNullSession(req)
       return next()
     }
     this.#identified.add(req)
-    this.#assertOwnSession(req)
+    if (isShared) this.#assertOwnSession(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)
@@ -211,6 +209,9 @@ export class Sessions {
       this.#row.trackHostSessionChanges(req)
       // A host's own deserializer may have set a user whom we refuse.
       req.user = await this.#userOf(req, signInSession)
+    } else if (readSignInSession(req.session)) {
+      // Another copy of this package may have set the user.
+      req.user = undefined
     }
     next()
   })
@@ -384,7 +385,8 @@ prototype.authenticate = function (
   req: Request,
   options?: object,
 ) {
-  if (!req.session || readSignInSession(req.session)) this.pass()
+  const isOurKey = (this as { _key?: string })._key === 'passport'
+  if (!req.session || (isOurKey && readSignInSession(req.session))) this.pass()
   else authenticate.call(this as never, req, options)
 }
 

@@ -188,6 +188,21 @@ describe('a leftover of Passport', () => {
     expect(await journey()).toEqual(complete)
   })
 
+  it('with another session key restores its own user', async () => {
+    const restore = ((id: unknown, _req: object, done: (error: null, user: object) => void) =>
+      done(null, { id, email: 'admin@example.com' })) as never
+    const admins = new passport.strategies.SessionStrategy({ key: 'admins' }, restore)
+    const setAdmin: RequestHandler = (req, _res, next) => {
+      Object.assign(req.session, { admins: { user: 'admin' } })
+      next()
+    }
+    const authenticate = new Passport().authenticate(admins) as RequestHandler
+    await open({ middleware: [setAdmin, authenticate], position: 'between' })
+    const visitor = new Visitor()
+    await signIn({ portal, visitor }, 'acme')
+    expect(await emailAt(visitor)).toBe('admin@example.com')
+  })
+
   it('admits nobody whom we refuse', async () => {
     await open({ middleware: [mistaking.initialize(), mistaking.session()], position: 'before' })
     const visitor = new Visitor()
