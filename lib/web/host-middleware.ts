@@ -37,6 +37,12 @@ const ourPaths = /^\/(?:login(?:\/.*)?|register(?:\/.*)?|logout(?:\/.*)?|account
 const isOurs = ({ method }: Request, path: string) =>
   ourPaths.test(path) && !(method === 'POST' && /^\/login\/?$/i.test(path))
 
+/** The path of our routes that watch posts. */
+const anyPath = /(?:)/
+/** Express leaves the last matching route in `req.route`. */
+const isAtHostRoute = ({ route }: { route?: { path?: unknown } }) =>
+  route !== undefined && route.path !== anyPath
+
 interface HostMiddlewareModules {
   handleError: ErrorRequestHandler
   /** Called if cookie-session replaces `req.session`. */
@@ -68,7 +74,7 @@ export class HostMiddleware {
   watchSession(routes: Router): Router {
     this.#sessions.add(routes)
     this.#checkOnce(routes)
-    routes.post(/(?:)/, this.#watchPost)
+    routes.post(anyPath, this.#watchPost)
     return routes
   }
 
@@ -76,7 +82,7 @@ export class HostMiddleware {
   watchRouter(routes: Router): Router {
     this.#routers.add(routes)
     this.#checkOnce(routes)
-    routes.post(/(?:)/, (req, _res, next) => {
+    routes.post(anyPath, (req, _res, next) => {
       this.#reached.add(req)
       next()
     })
@@ -132,7 +138,7 @@ export class HostMiddleware {
     })
   }
 
-  /** An error of middleware before our router, on one of our pages. A deliberate refusal, such as 401 or 429, is the host's own. */
+  /** An error of middleware before our router, on one of our pages. A route of the host, or a refusal such as 401, is its own. */
   readonly #explain: ErrorRequestHandler = (error: unknown, req, res, next) => {
     const {
       code,
@@ -140,8 +146,8 @@ export class HostMiddleware {
       status = 500,
     } = (error ?? {}) as { [name in 'code' | 'message' | 'status']?: unknown }
     const isCsrf = code === 'EBADCSRFTOKEN' || /csrf/i.test(String(message))
-    if (res.headersSent || !isOurs(req, req.path) || !(isCsrf || status === 500 || status === 400))
-      return next(error)
+    const isExplained = (isCsrf || status === 500 || status === 400) && !isAtHostRoute(req)
+    if (res.headersSent || !isOurs(req, req.path) || !isExplained) return next(error)
     this.#reached.add(req)
     const described = `middleware before \`sso.router()\` failed (${this.#advice()})`
     const problem = new PortalSsoError(status === 400 ? 'request_invalid' : 'misconfigured', described, {
@@ -157,13 +163,9 @@ export class HostMiddleware {
     if (path.startsWith(prefix) && isOurs(req, path.slice(prefix.length)))
       res.once('finish', () => {
         const { statusCode: status } = res
-        if (status < 400 || status === 429 || this.#reached.has(req)) return
-        const fields = { status, advice: this.#advice() }
-        this.#modules.report(
-          req,
-          'middleware before `sso.router()` refused a post to one of our pages',
-          fields,
-        )
+        if (status < 400 || status === 429 || this.#reached.has(req) || isAtHostRoute(req)) return
+        const message = 'middleware before `sso.router()` refused a post to one of our pages'
+        this.#modules.report(req, message, { status, advice: this.#advice() })
       })
     next()
   }

@@ -399,6 +399,21 @@ describe('middleware that reads the form', () => {
 })
 
 describe('the host’s other middleware', () => {
+  it('handles the errors of the host’s own pages below `/login`', async () => {
+    const own = express.Router()
+    const fail: RequestHandler = () => {
+      throw new Error('a bug of the host')
+    }
+    own.get('/login/forgot-password', fail).post('/login/forgot-password', fail)
+    const respond: ErrorRequestHandler = (error: Error, _req, res, _next) =>
+      void res.status(418).send(error.message)
+    await open({ middleware: [own], position: 'between', after: (app) => void app.use(respond) })
+    const expected = { status: 418, body: 'a bug of the host' }
+    expect(await new Visitor().get(at('/login/forgot-password'))).toMatchObject(expected)
+    expect(await new Visitor().post(at('/login/forgot-password'))).toMatchObject(expected)
+    expect(portal.logs.filter(({ message }) => message.startsWith('middleware before'))).toEqual([])
+  })
+
   it('may run ours without Express, such as for the first WebSocket handshake after a restart', async () => {
     portal = await startPortalWithAda(provider, { mount() {} })
     const run = portal.sso.session() as (req: object, res: object, next: (error?: unknown) => void) => void
