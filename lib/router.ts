@@ -27,7 +27,7 @@ const ourPaths = new RegExp(`^(?:${ours.join('|')})(?:/|$)`, 'i')
 export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): Router {
   const { core, classicLogin, errorHandler, form, pages, registration, sessions, signIn } = modules
   const { connectedProviders, refusals } = signIn
-  const routes = hostMiddleware.watchRouter(Router())
+  const routes = Router()
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
@@ -48,6 +48,6 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(logoutRoutes(core, modules))
   routes.use(accountRoutes(core, { ...modules, guard: guard(core, modules) }))
   routes.use(errorHandler.handle)
-  // A request for a page of the host passes one layer instead of all routes.
-  return Router().all(ourPaths, routes)
+  // A request for a page of the host passes a few layers instead of all routes.
+  return hostMiddleware.watchRouter(Router()).all(ourPaths, routes)
 }

@@ -86,7 +86,15 @@ describe('toProblem', () => {
     expect(toProblem(Object.assign(new Error('secret detail'), properties))).toMatchObject({ code })
   })
 
-  it.each([undefined, null, 'a text', 42, new ConfigurationError('write this'), new EmailTakenError()])(
+  it('turns a wrong configuration into a general sentence, too', () => {
+    expect(toProblem(new ConfigurationError('write this'))).toMatchObject({
+      code: 'misconfigured',
+      status: 500,
+      message: 'the application',
+    })
+  })
+
+  it.each([undefined, null, 'a text', 42, new EmailTakenError()])(
     'turns %p into a general error without details',
     (thrown) => {
       expect(toProblem(thrown)).toMatchObject({
