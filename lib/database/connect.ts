@@ -35,6 +35,8 @@ const clientAdvice = 'database: set `client` to `pg`, `mysql2` or `better-sqlite
 
 function createKnex(source: Knex.Config | string): Knex {
   const config = typeof source === 'string' ? configFromUrl(source) : source
+  const { connectionString = config.connection } = Object(config.connection) as Knex.PgConnectionConfig
+  assertWellEncoded(connectionString)
   try {
     return knexModule({ log: silentLogger, ...config })
   } catch (cause) {
@@ -75,16 +77,12 @@ export function configFromUrl(url: string): Knex.Config {
     if (filename === '') throw new ConfigurationError('DATABASE_URL: write a file after `sqlite:`')
     return sqliteConfig(filename)
   }
-  const [, scheme] = /^(postgres(?:ql)?|mysql|mariadb):\/\//.exec(url) ?? []
-  if (scheme === undefined)
+  if (!serverUrl.test(url))
     throw new ConfigurationError(
       'DATABASE_URL: write `postgres://user:password@host:5432/name`, `mysql://…` or `sqlite:path/to/file`',
     )
-  if (!isWellEncoded(url))
-    throw new ConfigurationError(
-      'DATABASE_URL: percent-encode the special characters in the user name and the password, such as `%23` for `#` and `%2F` for `/`',
-    )
-  if (!scheme.startsWith('postgres')) return mysqlConfig(url, connectTimeoutMs)
+  assertWellEncoded(url, 'DATABASE_URL')
+  if (!url.startsWith('postgres')) return mysqlConfig(url, connectTimeoutMs)
   // If the database is down, requests must fail soon, not after knex's default of a minute.
   return {
     client: 'pg',
@@ -103,15 +101,21 @@ export function sqliteFile(url: string): string | undefined {
   return url.startsWith('sqlite:') ? url.slice('sqlite:'.length).replace(/^\/\//, '') : undefined
 }
 
-/** False if a password contains `/`, `?`, `#` or a bare `%`: a part of it would be read, and printed, as the host or the path. */
-function isWellEncoded(url: string): boolean {
+const serverUrl = /^(?:postgres(?:ql)?|mysql|mariadb):\/\//
+
+/** If a password contains `/`, `?`, `#` or a bare `%`, a part of it would be read, and printed, as the host or the path. */
+function assertWellEncoded(url: unknown, name = 'database'): void {
+  if (typeof url !== 'string' || !serverUrl.test(url)) return
   try {
     const { hash, password, pathname, search, username } = new URL(url)
     decodeURIComponent(username + password)
-    return !`${pathname}${search}${hash}`.includes('@')
+    if (!`${pathname}${search}${hash}`.includes('@')) return
   } catch {
-    return false
+    // Its message may contain the password.
   }
+  throw new ConfigurationError(
+    `${name}: percent-encode the special characters in the user name and the password, such as \`%23\` for \`#\` and \`%2F\` for \`/\``,
+  )
 }
 
 /** True if a row violates a unique index. */
@@ -176,13 +180,14 @@ export function explainDatabaseError(error: unknown, knex: Knex): Error {
 }
 
 /** @returns the address of the database, without the password */
-export function databaseName({ client }: Knex): string {
-  const { connection = {} } = (client as { config: Knex.Config }).config
+export function databaseName(knex: Knex): string {
+  const { connection = {} } = (knex.client as { config: Knex.Config }).config
   if (typeof connection !== 'object') return typeof connection === 'string' ? withoutPassword(connection) : ''
   const { connectionString, filename, database, host, port } = connection as Record<string, unknown>
   if (typeof connectionString === 'string') return withoutPassword(connectionString)
-  if (typeof filename === 'string') return filename
-  const address = [host, port].filter((part) => part !== undefined).join(':')
+  // knex takes a URL that it cannot parse for a file.
+  if (typeof filename === 'string') return isSqlite(knex) ? filename : ''
+  const address = [host, port].filter(Boolean).join(':')
   return [database, address].filter(Boolean).join(' at ')
 }
 

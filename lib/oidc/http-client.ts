@@ -276,12 +276,8 @@ export function isLoopback(hostname: string): boolean {
 }
 
 /** Reads the whole body within the limits, and removes the headers that no longer describe it. */
-async function readResponse({
-  body,
-  statusCode: status,
-  statusText,
-  headers: rawHeaders,
-}: Dispatcher.ResponseData): Promise<Response> {
+async function readResponse(received: Dispatcher.ResponseData): Promise<Response> {
+  const { body, statusCode: status } = received
   const chunks: Uint8Array[] = []
   let size = 0
   // A throw inside the loop cancels the download.
@@ -291,17 +287,17 @@ async function readResponse({
     chunks.push(chunk)
   }
   const headers = new Headers()
-  for (const [name, values = []] of Object.entries(rawHeaders))
+  for (const [name, values = []] of Object.entries(received.headers))
     for (const value of [values].flat()) headers.append(name, value)
-  const received = Buffer.concat(chunks)
+  const content = Buffer.concat(chunks)
   const decode = size > 0 && decoders.get(headers.get('content-encoding')?.trim().toLowerCase() ?? '')
   const bytes = decode
-    ? await decode(received, { maxOutputLength: maxResponseBytes }).catch(refuseLarge)
-    : received
+    ? await decode(content, { maxOutputLength: maxResponseBytes }).catch(refuseLarge)
+    : content
   headers.delete('content-encoding')
   headers.delete('content-length')
-  // `Response` allows no body with these.
-  return new Response([204, 205, 304].includes(status) ? null : bytes, { status, statusText, headers })
+  // `Response` allows no body with these, and not every reason phrase.
+  return new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
 }
 
 function refuseLarge(error: NodeJS.ErrnoException): never {

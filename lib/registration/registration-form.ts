@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module'
+import { ConfigurationError } from '../shared/errors.ts'
 import type { Locale } from '../web/locale.ts'
 
 /** A field that the host adds to the registration form. Only `UserDirectory.create` receives its value. */
@@ -46,12 +47,21 @@ const bidiControls = /\p{Bidi_Control}/gu
 
 /** False if a user could enter a text on which the pattern backtracks until the process stalls, or if that cannot be decided. */
 export function isSafePattern(pattern: RegExp): boolean {
-  // Loaded on use: it costs 40 ms at the start, and few portals have a pattern.
-  const { isSafe }: typeof import('redos-detector') = createRequire(import.meta.url)('redos-detector')
+  const { isSafe } = loadChecker()
   try {
     return isSafe(wholePattern(pattern), { maxSteps: maxPatternSteps }).safe
   } catch {
     return false
+  }
+}
+
+/** Loaded on use: it costs 40 ms at the start, and few portals have a pattern. Bundlers do not include it. */
+function loadChecker(): typeof import('redos-detector') {
+  try {
+    return createRequire(import.meta.url)('redos-detector')
+  } catch (cause) {
+    const advice = 'registrationFields: to check a pattern, install `redos-detector` beside your bundle'
+    throw new ConfigurationError(advice, { cause })
   }
 }
 

@@ -6,7 +6,7 @@ import { createServer, type Socket } from 'node:net'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import type { Knex } from 'knex'
+import knexModule, { type Knex } from 'knex'
 import { createPortalSso } from '../../lib/index.ts'
 import { bundle } from '../support/bundle.ts'
 import { type Cli, startCli } from '../support/cli.ts'
@@ -81,6 +81,25 @@ describe('a database that cannot be used is explained in one sentence', () => {
     expect(await startError(url())).toMatch(message)
     const env = { DATABASE_URL: url() }
     expect(await cli.refusal(['providers', 'list'], { env })).toMatch(message)
+  })
+
+  it.each(['geheim/2', '4711/geheim', '4711?geheim', '%geheim'])(
+    'if the password %s is not percent-encoded in a configuration of Knex',
+    async (unencoded) => {
+      const url = `postgres://ada:${unencoded}@${unused}/portal`
+      for (const config of [
+        { client: 'pg', connection: url },
+        { client: 'pg', connection: { connectionString: url } },
+        { client: 'mysql2', connection: url.replace('postgres', 'mysql') },
+      ])
+        expect(await startError(config)).toMatch(/^database: percent-encode the special characters/)
+    },
+  )
+
+  it('if knex has taken its URL for a file, without the password', async () => {
+    const knex = knexModule({ client: 'pg', connection: `postgres://ada:${password}/@${unused}/portal` })
+    open.push({ close: () => knex.destroy() })
+    expect(await startError(knex)).toMatch(/^database: /)
   })
 
   it('if the file contains something else', async () => {

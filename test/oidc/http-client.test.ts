@@ -313,6 +313,12 @@ describe('a response', () => {
     expect([headers.getSetCookie(), headers.get('x-name')]).toEqual([['a=1', 'b=2'], 'Zoë'])
   })
 
+  it('may have any reason phrase, such as a translated one', async () => {
+    answer = (_req, res) => res.socket!.end('HTTP/1.1 200 Trouvé\r\ncontent-length: 4\r\n\r\nfine', 'latin1')
+    const response = await get(outboundWith())
+    expect(await response.text()).toBe('fine')
+  })
+
   it('of exactly one megabyte, compressed, is read', async () => {
     answer = (_req, res) =>
       res.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(1024 * 1024)))

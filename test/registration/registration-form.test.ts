@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import fs from 'node:fs/promises'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from '@jest/globals'
@@ -8,6 +9,7 @@ import request from 'supertest'
 import { checkForm, type RegistrationField, readForm } from '../../lib/registration/registration-form.ts'
 import { Seal } from '../../lib/shared/seal.ts'
 import { PendingRegistrations } from '../../lib/sign-in/pending-registration.ts'
+import { bundle } from '../support/bundle.ts'
 import { cookieCore } from '../support/cookie-core.ts'
 
 /** The errors of a posted form, with the keys of the sentences. */
@@ -29,6 +31,19 @@ it('the package that checks patterns is loaded only for a pattern', async () => 
   const cwd = path.resolve(import.meta.dirname, '../..')
   const { stdout } = await promisify(execFile)(process.execPath, args, { cwd })
   expect(stdout.trim()).toBe('false true false true')
+})
+
+it('a pattern in a bundle without that package is refused with advice', async () => {
+  const alone = path.join(process.env.TEST_RUN_FOLDER!, 'alone', 'options.mjs')
+  await fs.mkdir(path.dirname(alone), { recursive: true })
+  await fs.copyFile(await bundle('lib/options.ts'), alone)
+  const script = `
+    const { readOptions } = await import(${JSON.stringify(alone)})
+    const registrationFields = [{ name: 'number', label: 'Number', pattern: /^\\d{4}$/ }]
+    try { readOptions({ registrationFields }) } catch ({ code, message }) { console.log(code, message) }`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script])
+  const advice = 'registrationFields: to check a pattern, install `redos-detector` beside your bundle'
+  expect(stdout.trim()).toBe(`invalid_configuration ${advice}`)
 })
 
 describe('the name in the registration form', () => {
