@@ -172,7 +172,7 @@ export class PortalSso extends PortalApi {
 
   /**
    * Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. Call it after
-   * the server has closed, and before those are; a second call waits for the first.
+   * the server has closed and before you close those. A second call waits for the first.
    */
   async close(): Promise<void> {
     this.#closed ??= this.#close()

@@ -90,7 +90,7 @@ export class Sessions {
   readonly #stores = knownStores()
   readonly #redisStore: TimeLimitedRedisStore | undefined
   readonly #ownStores = new WeakSet<Store>()
-  /** Whether other middleware of the host replaces `req.session`. */
+  /** True if middleware of the host replaces `req.session`. */
   usesViews = false
   /** request → its view with our session and user */
   readonly #views = new WeakMap<Request, Request>()
