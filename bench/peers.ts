@@ -11,9 +11,9 @@ export interface Peer {
   picker?: string
 }
 
-const product = (folder: string) => ({
+const plugin = (folder: string) => ({
   file: 'portal-sso',
-  env: { PRODUCT: path.resolve(folder, 'dist/index.js') },
+  env: { PLUGIN: path.resolve(folder, 'dist/index.js') },
   signIn: (browser: Browser) => browser.open('/login/one?returnTo=/portal'),
   picker: '/login',
 })
@@ -27,7 +27,7 @@ const openidConnect = {
   signIn: (browser: Browser) => browser.open('/portal'),
 }
 export const baseline = 'hand-wired, user from database'
-/** @param before another checkout of the product, with its build in `dist` */
+/** @param before another checkout of the plugin, with its build in `dist` */
 export const listPeers = (before?: string): Peer[] => [
   { name: baseline, ...handWired },
   { name: 'hand-wired, user from session', ...handWired, env: { USER_FROM: 'session' } },
@@ -59,6 +59,6 @@ export const listPeers = (before?: string): Peer[] => [
       return browser.open((JSON.parse(page.body) as { url: string }).url)
     },
   },
-  { name: 'product', ...product('.') },
-  ...(before ? [{ name: 'product before', ...product(before) }] : []),
+  { name: 'plugin', ...plugin('.') },
+  ...(before ? [{ name: 'plugin before', ...plugin(before) }] : []),
 ]

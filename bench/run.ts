@@ -1,9 +1,7 @@
 /**
- * Runs the product beside its peers and prints ratios to the hand-wired one. The slices of all servers alternate, and each
- * slice is compared with the hand-wired slice of the same round, so a busy machine changes both.
- *
- * `--quick` takes about two minutes. `--only=hand-wired,product` selects servers by the start of their names. `--before=<folder>`
- * adds the build in another checkout.
+ * Runs the plugin beside its peers. The slices of all servers alternate, and each is compared with the hand-wired slice of the same
+ * round, so a busy machine changes both. `--quick` takes about two minutes. `--only=hand-wired,plugin` selects servers by the start
+ * of their names. `--before=<folder>` adds the build in another checkout.
  */
 import os from 'node:os'
 import { parseArgs } from 'node:util'
@@ -50,7 +48,7 @@ const rows: Row[] = [
     target: '≤ 0.70',
     async operation(_peer, { signedIn }, n) {
       const page = await signedIn[n % signedIn.length]?.request('/portal')
-      if (page?.status !== 200) throw new Error(`the guarded page answered ${page?.status}`)
+      if (page?.status !== 200) throw new Error(`the guarded page responded with ${page?.status}`)
     },
   },
   {
@@ -76,7 +74,7 @@ const rows: Row[] = [
     applies: ({ picker }) => picker !== undefined,
     async operation({ picker = '' }, { server }, n) {
       const { status } = await new Browser(server.url, n % 50).request(picker)
-      if (status !== 200) throw new Error(`the picker answered ${status}`)
+      if (status !== 200) throw new Error(`the picker responded with ${status}`)
     },
   },
 ]

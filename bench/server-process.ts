@@ -47,11 +47,11 @@ export class ServerProcess {
     return Number(new URL(this.url).port)
   }
 
-  /** @returns what the process answers: its usage, or the number of calls of the provider */
+  /** @returns the usage of the process, or the number of the provider's calls */
   async ask<T = Usage>(message: 'usage' | 'set up' = 'usage'): Promise<T> {
-    const answer = once(this.#child, 'message')
+    const reply = once(this.#child, 'message')
     this.#child.send(message)
-    const [value] = (await answer) as [T]
+    const [value] = (await reply) as [T]
     return value
   }
 

@@ -114,7 +114,7 @@ const cliCommand = [
   ...(port === 3000 ? [] : [`BASE_URL=${baseUrl}`]),
   'npm run portal-sso -- providers list',
 ].join(' ')
-// Listen last, so that the first response shows the login page with both providers. The password is public: on the loopback only.
+// Listen last, so that the first login page shows both providers. Listen on the loopback only, because the password is public.
 const server = app.listen(port, '127.0.0.1', (error) => {
   if (error) fail(`PORT: the portal cannot start at ${port}: ${error.message}`)
   console.log(`

@@ -128,14 +128,9 @@ export class PortalSso extends PortalApi {
 
   /** Middleware before the host's own password handler: refuses with 403 while a provider is enabled. */
   classicLoginGate(): RequestHandler {
-    const { classicLogin, errorHandler, sessions } = this.#modules
-    const gate = classicLogin.gate(limitRefusals(this.#modules))
+    const { classicLogin, sessions } = this.#modules
     // After it, `req.login` starts a session of this instance, or the host's own.
-    return (req, res, next) =>
-      sessions.refuseForeign(req, res, (error?: unknown) => {
-        if (error) errorHandler.handle(error, req, res, next)
-        else gate(req, res, next)
-      })
+    return classicLogin.gate(limitRefusals(this.#modules), (req) => sessions.assertOwn(req))
   }
 
   /**
@@ -148,7 +143,8 @@ export class PortalSso extends PortalApi {
     const { history, identities, providers, sessions: sessionsApi } = this
     const pages = adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
     // `authorize` must not see the user of another instance in the app as `req.user`.
-    return Router().use(modules.sessions.refuseForeign, pages, modules.errorHandler.handle)
+    const assertOwn: RequestHandler = (req, _res, next) => next(modules.sessions.assertOwn(req))
+    return Router().use(assertOwn, pages, modules.errorHandler.handle)
   }
 
   /** The same API, bound to one portal. */
@@ -176,7 +172,7 @@ export class PortalSso extends PortalApi {
 
   /**
    * Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. Call it after
-   * the server has closed, and before those are; a second call waits for the first.
+   * the server has closed and before you close those. A second call waits for the first.
    */
   async close(): Promise<void> {
     this.#closed ??= this.#close()

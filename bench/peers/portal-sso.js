@@ -2,7 +2,7 @@ import express from 'express'
 import { createClient } from 'redis'
 import { client, databaseUrl, guardedPage, issuer, people, redisUrl, secret, serve, url } from './serve.js'
 
-const { createPortalSso } = await import(process.env.PRODUCT)
+const { createPortalSso } = await import(process.env.PLUGIN)
 const redis = await createClient({ url: redisUrl }).connect()
 const sso = await createPortalSso({
   baseUrl: url,

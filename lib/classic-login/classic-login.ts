@@ -3,6 +3,7 @@ import type { ErrorHandler } from '../events/error-handler.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -38,9 +39,10 @@ export class ClassicLogin {
    *
    * @param limitRefusals passes a limited number of refusals per client, because programs try many passwords
    */
-  gate(limitRefusals: RequestHandler): RequestHandler {
+  gate(limitRefusals: RequestHandler, assertOwn: Sessions['assertOwn']): RequestHandler {
     const { allowsClassic, errorHandler, providersTable } = this.#modules
     const gate = asyncHandler(async (req, _res, next) => {
+      assertOwn(req)
       if (allowsClassic(req) || (await this.breakGlass.recordUse(req))) return next()
       if (await providersTable.anyEnabled(this.#core.portalOf(req)))
         throw new PortalSsoError(

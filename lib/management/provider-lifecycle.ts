@@ -40,7 +40,7 @@ export function assertTestedSignIn(provider: Provider, first: boolean): void {
     )
   if (testSignInUserId === undefined)
     throw notAllowed(
-      `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and the portal knows, or enable it without a test sign-in on purpose`,
+      `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and a user has (\`portal-sso users add\` adds one to the built-in table), or enable it without a test sign-in on purpose`,
     )
 }
 

@@ -227,7 +227,7 @@ export function createMemoryStore(logger: Logger, limits: LimitsByPortal): IdleM
     )
   logger.warn(
     {},
-    'SESSIONS ARE KEPT IN THIS PROCESS: fine for development; give `redis` before users rely on the portal',
+    'SESSIONS ARE KEPT IN THIS PROCESS: fine for development; in production, set the option `redis`',
   )
   return new IdleMemoryStore(limits)
 }

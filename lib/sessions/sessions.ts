@@ -90,7 +90,7 @@ export class Sessions {
   readonly #stores = knownStores()
   readonly #redisStore: TimeLimitedRedisStore | undefined
   readonly #ownStores = new WeakSet<Store>()
-  /** Whether other middleware of the host replaces `req.session`. */
+  /** True if middleware of the host replaces `req.session`. */
   usesViews = false
   /** request → its view with our session and user */
   readonly #views = new WeakMap<Request, Request>()
@@ -175,15 +175,9 @@ export class Sessions {
     void this.#bindPassport(req, res)
   }
 
-  /** Before a function of the host that reads `req.user` or starts a session. A request without any session passes. */
-  readonly refuseForeign: RequestHandler = asyncHandler(async (req, res, next) => {
-    this.activate(req, res)
-    this.#assertOwnSession(req)
-    next()
-  })
-
-  /** Attacker: a user of another instance, whose session would otherwise pass our guard. */
-  #assertOwnSession(req: Request): void {
+  /** Before a check that reads `req.user`, or a login. Attacker: a user of another instance, whose session would otherwise pass. */
+  assertOwn(req: Request): void {
+    this.activate(req)
     if (this.#isForeign(req)) throw missingSession(req)
     const own = this.#core.keyScope
     const { instance = own } = readSignInSession(req.session ?? {}) ?? {}
@@ -199,7 +193,7 @@ export class Sessions {
       return next()
     }
     this.#identified.add(req)
-    if (isShared) this.#assertOwnSession(req)
+    if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
     await this.#bindPassport(req, res)

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } f
 import { ConfigurationError } from './errors.ts'
 
 const algorithm = 'aes-256-gcm'
-// Fixed, because Node accepts shorter tags by default: an attacker could guess one of four bytes.
+// Fixed, because Node accepts shorter tags by default: an attacker could guess a tag of four bytes.
 const options = { authTagLength: 16 }
 const ivLength = 12
 

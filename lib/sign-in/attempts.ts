@@ -87,7 +87,7 @@ const maxUsedLinkLength = 300
 
 /** Only a state that we made may become part of a cookie's name. */
 const statePattern = /^[a-z0-9]{6,8}-[\w-]{32}$/
-/** of any instance */
+/** The name of an attempt's cookie, of any instance. */
 const attemptPattern = /[-.]attempt-[a-z0-9]{6,8}-[\w-]{32}$/
 
 /** As sealed into its cookie. `until`: milliseconds since 1970; left out once its response has arrived */

@@ -106,10 +106,9 @@ export interface UserDirectory {
    */
   create(registration: Registration, portal: string): Promise<User>
   /**
-   * Called when an existing user has proven their address, by a provider that vouches for it or by a code. Another person may have
-   * registered the address before: delete the user's password here, and end sessions that the plugin does not know. Called at least
-   * once; the sign-in continues after it has returned. A rejection, or no result within 2 seconds, refuses the sign-in, and the
-   * next one calls it again.
+   * Called at least once when an existing user has proven their address. Another person may have registered it before: delete the
+   * user's password here, and end sessions that the plugin does not know. The sign-in waits for it. A rejection, or no result within
+   * 2 seconds, refuses the sign-in, and the next one calls it again.
    *
    * @param portal name of the portal
    */

@@ -14,8 +14,8 @@ interface Layer {
 
 const foreignSession = /cookie-?session/i
 
-/** By the names that the packages give their functions. */
-const advice: readonly [name: RegExp, advice: string, isHarmlessBeforeSession?: true][] = [
+/** By the names of middleware functions. */
+const advice: readonly [name: RegExp, advice: string, mayComeFirst?: true][] = [
   [
     /csrf|xsrf|lusca/i,
     'mount `sso.router()` before it: it refuses the posts of providers and of our pages, which have their own CSRF protection',
@@ -111,8 +111,8 @@ export class HostMiddleware {
       layers.findIndex(({ handle }) => isIt(handle)),
     ) as [number, number]
     for (const [at, name] of names.slice(0, Math.max(router, 0)).entries())
-      for (const [pattern, sentence, isHarmlessBefore] of advice)
-        if (pattern.test(name) && !(isHarmlessBefore && at < session)) this.#found.add(`${name}: ${sentence}`)
+      for (const [pattern, sentence, mayComeFirst] of advice)
+        if (pattern.test(name) && !(mayComeFirst && at < session)) this.#found.add(`${name}: ${sentence}`)
     if (this.#found.size > 0)
       this.#core.logger.warn(
         { middleware: [...this.#found] },
@@ -156,7 +156,7 @@ export class HostMiddleware {
     this.#modules.handleError(problem, req, res, next)
   }
 
-  /** Notices middleware that answers by itself, whatever its name is. */
+  /** Reports middleware that refuses a post without an error, whatever its name is. */
   readonly #watchPost: RequestHandler = (req, res, next) => {
     const [path = ''] = req.originalUrl.split('?')
     const prefix = this.#core.urls.path('')

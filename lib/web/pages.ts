@@ -58,8 +58,8 @@ export class Views {
 
   #load(name: string): Template {
     // Elsewhere, a host's developer sees a new template without a restart.
-    const known = process.env.NODE_ENV === 'production' ? this.#templates.get(name) : undefined
-    if (known) return known
+    const cached = process.env.NODE_ENV === 'production' ? this.#templates.get(name) : undefined
+    if (cached) return cached
     const file = this.#directories.map((directory) => path.join(directory, `${name}.ejs`)).find(existsSync)
     if (file === undefined) throw new ConfigurationError(`there is no view "${name}"`)
     // EJS's cache is global, and a template keeps the partials of its first use: separate the portals' folders.

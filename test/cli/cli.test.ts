@@ -159,7 +159,7 @@ describe('portal-sso doctor', () => {
 })
 
 describe('portal-sso doctor, about a Redis that evicts keys', () => {
-  it('reports the policy, or that a managed Redis does not tell it', async () => {
+  it('reports the policy, or that a managed Redis does not reveal it', async () => {
     const own = await startOwnRedis()
     const redis = await connectRedis(own.url)
     await redis.configSet('maxmemory-policy', 'allkeys-lru')

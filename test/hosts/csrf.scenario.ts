@@ -24,7 +24,7 @@ describeHost('csrf', { entry: 'host.js' }, (host, running) => {
     expect((await visitor.get(`${url}/portal`)).status).toBe(302)
   })
 
-  it('is told on the page and in the log to move the middleware if it is in front of the router', async () => {
+  it('names its CSRF middleware in the log, and shows a reference, if it comes before the router', async () => {
     const { url, output, stop } = await host.start('host.js', { env: { CSRF_IN_FRONT: 'yes' } })
     try {
       const refused = await new Visitor().post(`${url}/logout`)

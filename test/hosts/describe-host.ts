@@ -3,26 +3,28 @@ import { Host, type RunningHost } from './host.ts'
 import { signInAndOut } from './sign-in.ts'
 
 interface HostDescription {
+  /** default: the name of its folder */
+  title?: string
   /** the program to start, relative to the host's folder */
   entry: string
   /** commands that check or build it first */
-  build?: [title: string, ...command: [string, ...string[]]][]
+  build?: [result: string, ...command: [string, ...string[]]][]
 }
 
 /** Installs and starts a host, signs a user in and out, and runs more tests with it. */
 export function describeHost(
   name: string,
-  { entry, build = [] }: HostDescription,
+  { title = name, entry, build = [] }: HostDescription,
   more: (host: Host, running: () => RunningHost) => void = () => {},
 ): void {
-  describe(`the host ${name}`, () => {
+  describe(`the host ${title}`, () => {
     const host = new Host(name)
     let running: RunningHost | undefined
     beforeAll(() => host.install())
     afterAll(() => running?.stop())
 
-    for (const [title, ...command] of build)
-      it(title, async () => {
+    for (const [result, ...command] of build)
+      it(result, async () => {
         await host.run(...command)
       })
 

@@ -10,6 +10,9 @@ import { freePort } from '../support/services/server.ts'
 
 const execute = promisify(execFile)
 
+/** Asks the registry only for packages that npm has not cached. */
+export const npmInstall = ['install', '--prefer-offline', '--no-audit', '--no-fund']
+
 /** Each clone has its own folders, because they contain its build. */
 const clone = createHash('sha256')
   .update(import.meta.dirname)
@@ -77,8 +80,7 @@ export class Host {
     if (!isInstalled) fs.rmSync(marker, { force: true })
     fs.cpSync(this.source, this.folder, { recursive: true })
     if (isInstalled) return
-    const quickly = ['--prefer-offline', '--no-audit', '--no-fund', '--no-save', '--no-package-lock']
-    await this.run('npm', 'install', ...quickly, tarball)
+    await this.run('npm', ...npmInstall, '--no-save', '--no-package-lock', tarball)
     fs.writeFileSync(marker, key)
   }
 

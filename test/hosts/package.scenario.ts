@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { beforeAll, describe, expect, it } from '@jest/globals'
+import { npmInstall } from './host.ts'
 
 const run = promisify(execFile)
 
@@ -14,8 +15,7 @@ describe('the packed tarball', () => {
   beforeAll(async () => {
     fs.mkdirSync(folder)
     fs.writeFileSync(path.join(folder, 'package.json'), '{ "private": true }')
-    const quickly = ['--prefer-offline', '--no-audit', '--no-fund']
-    await run('npm', ['install', ...quickly, process.env.TEST_TARBALL!], { cwd: folder })
+    await run('npm', [...npmInstall, process.env.TEST_TARBALL!], { cwd: folder })
     files = filesIn(installed)
   })
 

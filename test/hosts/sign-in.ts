@@ -1,4 +1,5 @@
 import { expect } from '@jest/globals'
+import { postResponse } from '../support/scene.ts'
 import { formIn, type Seen, Visitor } from '../support/visitor.ts'
 
 interface Part {
@@ -25,16 +26,7 @@ export async function signIn({ visitor, url, guarded = '/portal', login = 'ada' 
       await visitor.post(new URL(action, page.url).href, [...fields, ['login', login]]),
     )
   }
-  return page.url.startsWith(url) ? page : await postResponse(visitor, page)
-}
-
-/** `form_post`: the provider's page posts from another site, without the host's Lax cookies. The host's page posts with them. */
-async function postResponse(visitor: Visitor, providerPage: Seen): Promise<Seen> {
-  const theirs = formIn(providerPage.body)
-  const headers = { 'sec-fetch-site': 'cross-site', origin: 'null' }
-  const hostPage = await new Visitor().post(theirs.action, theirs.fields, headers)
-  const ours = formIn(hostPage.body)
-  return await visitor.follow(await visitor.post(new URL(ours.action, hostPage.url).href, ours.fields))
+  return page.url.startsWith(url) ? page : await postResponse({ portal: { url }, visitor }, page)
 }
 
 /** An anonymous visitor registers, sees the guarded page, signs out, and signs in again as a known user. */

@@ -5,7 +5,7 @@ describe('the host unsupported-redis', () => {
   const host = new Host('unsupported-redis')
   beforeAll(() => host.install())
 
-  it.each(['ioredis', 'redis4'])('is told at start to use another client than %s', async (name) => {
+  it.each(['ioredis', 'redis4'])('fails at start with %s, and names the package to use', async (name) => {
     await expect(host.start(`${name}.js`)).rejects.toThrow(/redis: .* package `?redis`?/)
   })
 })

@@ -7,7 +7,8 @@ import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { arrived } from '../support/http-requests.ts'
 import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
-import { useProvider } from '../support/scene.ts'
+import { acmeInput } from '../support/portal.ts'
+import { responseUrl, useProvider } from '../support/scene.ts'
 import { signal } from '../support/signal.ts'
 import { type Instance, startInstance } from '../support/start-instance.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
@@ -43,16 +44,7 @@ afterAll(async () => {
 beforeEach(async () => {
   visitor = new Visitor()
   await knex('sso_providers').delete()
-  await north.act('connect', acme())
-})
-
-const acme = (more: object = {}) => ({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: provider.issuer,
-  clientId: provider.clientId,
-  clientSecret: provider.clientSecret,
-  ...more,
+  await north.act('connect', acmeInput(provider))
 })
 
 const on = (instance: Instance, send: () => Promise<Seen>) => balancer.on(instance, send)
@@ -64,9 +56,6 @@ async function signedInOn(instance: Instance): Promise<string | undefined> {
 }
 
 const click = (instance: Instance, slug = 'acme') => on(instance, () => visitor.get(`${url}/login/${slug}`))
-
-/** Follows the redirect to the provider, and returns the URL of its authorization response. */
-const responseUrl = async (started: Seen): Promise<string> => (await visitor.get(started.location!)).location!
 
 const signIn = (instance: Instance) => on(instance, () => visitor.open(`${url}/login/acme`))
 
@@ -83,7 +72,7 @@ describe('two instances with one Redis and one database', () => {
   it('finish each other’s sign-ins, and keep the deep link', async () => {
     balancer.serving = north
     const started = await visitor.get(`${url}/login/acme?returnTo=/portal/deep`)
-    const response = await responseUrl(started)
+    const response = await responseUrl(visitor, started)
     const landed = await on(south, () => visitor.open(response))
     expect(landed).toMatchObject({ status: 200, url: `${url}/portal/deep` })
     expect(await signedInOn(south)).toBe('ada@example.com')
@@ -113,7 +102,7 @@ describe('two instances with one Redis and one database', () => {
   const restart = { status: 303, location: expect.stringMatching(/\/login\/acme\?restarted=1$/) }
 
   it('accept an authorization response once, even if it is replayed on the other instance', async () => {
-    const response = await responseUrl(await click(north))
+    const response = await responseUrl(visitor, await click(north))
     const stolen = visitor.clone()
     provider.requests.length = 0
     await on(north, () => visitor.open(response))
@@ -123,7 +112,7 @@ describe('two instances with one Redis and one database', () => {
   })
 
   it('send a code once, even if two requests arrive at the same time', async () => {
-    const response = await responseUrl(await click(north))
+    const response = await responseUrl(visitor, await click(north))
     const twin = visitor.clone()
     const slow = signal()
     provider.faults.tokenWaitsFor = slow.given
@@ -155,7 +144,7 @@ describe('two instances with one Redis and one database', () => {
     at = await on(south, () => visitor.get(at.location!))
     const [, href] = /href="(\/login\/acme[^"]*)"/.exec(at.body) ?? []
     at = await on(north, () => visitor.get(url + href!.replaceAll('&amp;', '&')))
-    const response = await responseUrl(at)
+    const response = await responseUrl(visitor, at)
     at = await on(south, () => visitor.get(response))
     at = await on(north, () => visitor.get(at.location!))
     expect(at).toMatchObject({ status: 200, url: `${url}/portal/reports` })
@@ -165,7 +154,7 @@ describe('two instances with one Redis and one database', () => {
   it('show a provider on the picker as soon as the other instance has connected it', async () => {
     const pickerOnSouth = () => on(south, () => visitor.get(`${url}/login`))
     expect((await pickerOnSouth()).body).not.toContain('/login/second')
-    await north.act('connect', acme({ slug: 'second', displayName: 'Second' }))
+    await north.act('connect', acmeInput(provider, { slug: 'second', displayName: 'Second' }))
     expect((await pickerOnSouth()).body).toContain('href="/login/second"')
     await on(south, () => visitor.open(`${url}/login/second`))
     expect(await signedInOn(south)).toBe('ada@example.com')
@@ -179,7 +168,7 @@ describe('two instances with one Redis and one database', () => {
   })
 
   it('refuse a provider as soon as the other instance has disabled it, even for an attempt in progress', async () => {
-    const response = await responseUrl(await click(south))
+    const response = await responseUrl(visitor, await click(south))
     await north.act('disable', 'acme')
     expect((await click(south)).status).toBe(404)
     expect((await on(south, () => visitor.open(response))).status).toBe(404)
@@ -193,7 +182,7 @@ describe('two instances with one Redis and one database', () => {
     expect(await clientOnSouth()).toBe(provider.clientId)
     await north.act('remove', 'acme')
     const another = await startFaultyProvider({ clientId: 'another-client' })
-    await north.act('connect', acme({ issuer: another.issuer, clientId: another.clientId }))
+    await north.act('connect', acmeInput(provider, { issuer: another.issuer, clientId: another.clientId }))
     expect(await clientOnSouth()).toBe('another-client')
     await another.close()
   })
@@ -222,7 +211,7 @@ describe('two instances with one Redis and one database', () => {
   })
 
   it('finish a sign-in on a reload, after one of them crashed while it sent the code', async () => {
-    const response = await responseUrl(await click(north))
+    const response = await responseUrl(visitor, await click(north))
     const slow = signal()
     provider.faults.tokenWaitsFor = slow.given
     const asked = arrived('/token')
@@ -244,7 +233,7 @@ describe('two instances with one Redis and one database', () => {
     await signIn(north)
     const other = new Visitor()
     balancer.serving = north
-    const response = await responseUrl(await other.get(`${url}/login/acme`))
+    const response = await responseUrl(visitor, await other.get(`${url}/login/acme`))
     await north.kill()
     try {
       expect(await signedInOn(south)).toBe('ada@example.com')

@@ -5,7 +5,8 @@ import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
 import { type LoadBalancer, startLoadBalancer } from '../support/load-balancer.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { newerVersion } from '../support/newer-version.ts'
-import { useProvider } from '../support/scene.ts'
+import { acmeInput } from '../support/portal.ts'
+import { responseUrl, useProvider } from '../support/scene.ts'
 import { type Instance, startInstance } from '../support/start-instance.ts'
 import { type Seen, Visitor } from '../support/visitor.ts'
 
@@ -25,7 +26,7 @@ beforeAll(async () => {
   knex = knexModule(database.config)
   balancer = await startLoadBalancer()
   const older = await startInstance(balancer.url, database)
-  await older.act('connect', acme())
+  await older.act('connect', acmeInput(provider))
   earlier = new Visitor()
   visitor = earlier
   await balancer.on(older, () => register('ada'))
@@ -43,15 +44,6 @@ beforeEach(() => {
   visitor = new Visitor()
 })
 
-const acme = (more: object = {}) => ({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: provider.issuer,
-  clientId: provider.clientId,
-  clientSecret: provider.clientSecret,
-  ...more,
-})
-
 const on = (version: Version, send: () => Promise<Seen>) => balancer.on(instances[version], send)
 
 /** Signs a new person in, up to the end of the registration. */
@@ -61,9 +53,6 @@ async function register(sub: string): Promise<Seen> {
   expect(form.url).toBe(`${balancer.url}/register`)
   return await visitor.follow(await visitor.post(form.url, { name: sub }))
 }
-
-/** Follows the redirect to the provider, and returns the URL of its authorization response. */
-const responseUrl = async (started: Seen): Promise<string> => (await visitor.get(started.location!)).location!
 
 const signIn = (version: Version, slug = 'acme') =>
   on(version, () => visitor.open(`${balancer.url}/login/${slug}`))
@@ -99,7 +88,7 @@ describe('this version beside a newer one with more columns', () => {
     it('signs in, has a session on both, and signs out', async () => {
       provider.person = { sub: 'ada', email: 'ada@example.com', email_verified: true, name: 'Ada' }
       const started = await on(one, () => visitor.get(`${balancer.url}/login/acme?returnTo=/portal/deep`))
-      const response = await responseUrl(started)
+      const response = await responseUrl(visitor, started)
       const landed = await on(other, () => visitor.open(response))
       expect(landed.url).toBe(`${balancer.url}/portal/deep`)
       expect(await signedIn()).toBe('ada@example.com')
@@ -125,7 +114,7 @@ describe('this version beside a newer one with more columns', () => {
 
     it('uses a provider that the first has connected and the second has changed', async () => {
       const slug = `from-${one.length}`
-      await instances[one].act('connect', acme({ slug }))
+      await instances[one].act('connect', acmeInput(provider, { slug }))
       await instances[other].act('update', slug, { prompt: 'select_account' })
       for (const version of [one, other])
         expect((await on(version, () => visitor.get(`${balancer.url}/login/${slug}`))).location).toContain(
@@ -142,7 +131,7 @@ describe('this version beside a newer one with more columns', () => {
     await older.act('update', 'acme', { prompt: 'login' })
     expect(await newer.act('get', 'acme')).toMatchObject({ newer: 'set', prompt: 'login' })
     expect(await older.act('get', 'acme')).not.toHaveProperty('newer')
-    await older.act('connect', acme({ slug: 'plain' }))
+    await older.act('connect', acmeInput(provider, { slug: 'plain' }))
     expect(await newer.act('get', 'plain')).toMatchObject({ newer: 'unset' })
     for (const slug of ['acme', 'plain'])
       for (const version of Object.keys(instances) as Version[]) {

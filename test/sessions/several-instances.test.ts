@@ -7,7 +7,7 @@ import type { RedisClientType } from 'redis'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
 import { createPortalSso, type PortalSso, type PortalSsoOptions } from '../../lib/index.ts'
 import { instanceNames } from '../../lib/web/core.ts'
-import { startPortal, type TestPortal, testSecret } from '../support/portal.ts'
+import { acmeInput, startPortal, type TestPortal, testSecret } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
 import { ada, useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -64,8 +64,7 @@ async function startBoth(
   )
   const staff = portal.sso
   for (const sso of oneDatabase ? [staff] : [staff, customers]) {
-    const { issuer, clientId, clientSecret } = provider
-    await sso.providers.connect({ slug: 'acme', displayName: 'Acme', issuer, clientId, clientSecret })
+    await sso.providers.connect(acmeInput(provider))
     await sso.users.create(ada)
   }
   mount(portal.app, { staff, customers })

@@ -37,9 +37,9 @@ export async function startLoadBalancer(): Promise<LoadBalancer> {
   function forward(req: http.IncomingMessage, res: http.ServerResponse): void {
     const { method, url: path, headers } = req
     const onward = http.request({ host: '127.0.0.1', port: balancer.serving?.port, method, path, headers })
-    onward.on('response', (answer) => {
-      res.writeHead(answer.statusCode!, answer.headers)
-      answer.pipe(res)
+    onward.on('response', (response) => {
+      res.writeHead(response.statusCode!, response.headers)
+      response.pipe(res)
     })
     onward.on('error', (error) => res.writeHead(504).end(String(error)))
     req.pipe(onward)

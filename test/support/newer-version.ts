@@ -12,9 +12,9 @@ const migration = `{
   },`
 
 const setting = `
-  newer: setting({ schema: z.string().default('unset'), column: 'newer', flag: '--newer <text>', label: 'Newer', section: 'protocol' }),`
+  newer: setting({ schema: z.string().default('unset'), flag: '--newer <text>', label: 'Newer', section: 'protocol' }),`
 
-/** Inserted behind the first match of the pattern. */
+/** Each text is inserted after the first match of its pattern. */
 const insertions: Record<string, [pattern: RegExp, text: string]> = {
   'lib/database/migrate.ts': [/const migrations: Migration\[\] = \[[^\]]*/, migration],
   'lib/providers/settings.ts': [/export const settings = \{/, setting],
@@ -24,8 +24,8 @@ const insertions: Record<string, [pattern: RegExp, text: string]> = {
 }
 
 /**
- * Makes the next version out of these sources: it has another migration, which adds a column to the tables, and another setting,
- * and writes more into rows, sessions and cookies.
+ * Builds a newer version from these sources. Its migration adds a column to the tables. It has another setting, and writes more into
+ * rows, sessions and cookies.
  */
 export const newerVersion: Plugin = {
   name: 'newer-version',

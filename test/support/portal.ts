@@ -84,9 +84,7 @@ export async function startPortal({
     knex,
     logs,
     async connect(provider, { portal, ...settings } = {}) {
-      const { issuer, clientId, clientSecret } = provider
-      const input = { slug: 'acme', displayName: 'Acme', issuer, clientId, clientSecret, ...settings }
-      await sso.providers.connect(input, { portal })
+      await sso.providers.connect(acmeInput(provider, settings), { portal })
     },
     async close() {
       server.closeAllConnections()
@@ -96,6 +94,12 @@ export async function startPortal({
     },
   }
 }
+
+/** The input that connects a provider as `acme`. */
+export const acmeInput = (
+  { issuer, clientId, clientSecret }: FaultyProvider,
+  settings: Partial<ProviderInput> = {},
+) => ({ slug: 'acme', displayName: 'Acme', issuer, clientId, clientSecret, ...settings })
 
 /** Mounts a start page, and a guarded `/portal` that returns the signed-in user. */
 export function mountDefault(app: Express, sso: PortalSso): void {

@@ -33,6 +33,10 @@ export async function signIn({ portal, visitor }: Part, slug: string, returnTo =
   return seen.url.startsWith(portal.url) ? seen : await postResponse({ portal, visitor }, seen)
 }
 
+/** Follows the redirect to the provider. @returns the URL of its authorization response */
+export const responseUrl = async (visitor: Visitor, started: Seen): Promise<string> =>
+  (await visitor.get(started.location!)).location!
+
 /** The provider's page posts without our Lax cookies, because it is another site. Our page then posts with them. */
 export async function postResponse({ portal, visitor }: Part, providerPage: Seen): Promise<Seen> {
   const theirs = formIn(providerPage.body)

@@ -38,13 +38,13 @@ export async function startInstance(
   })
   const exited = once(child, 'exit')
   await new Promise<void>((resolve, reject) => {
-    let said = ''
+    let output = ''
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text: string) => {
-        said += text
-        if (said.includes('ready')) resolve()
+        output += text
+        if (output.includes('ready')) resolve()
       })
-    exited.then(() => reject(new Error(`the instance ended: ${said}`)), reject)
+    exited.then(() => reject(new Error(`the instance ended: ${output}`)), reject)
   })
   return {
     port,

@@ -1096,7 +1096,9 @@ describe('the first provider of a portal, which disables the classic login', () 
     await openFirst({ mailer: codes })
     provider.person = { ...provider.person, ...person }
     await testSignIn(scene())
-    await expect(enable()).rejects.toThrow(/ended without an existing user.*only sign-in method/)
+    await expect(enable()).rejects.toThrow(
+      /ended without an existing user.*only sign-in method.*`portal-sso users add`/,
+    )
     // With another enabled provider, it can be enabled.
     await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     await enable()

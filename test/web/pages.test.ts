@@ -159,7 +159,7 @@ describe('every page', () => {
 })
 
 describe('the templates and texts', () => {
-  it('are searched again at each page, except in production', async () => {
+  it('are looked up again for each page, except in production', async () => {
     portal = await startPortal()
     const folder = mkdtempSync(path.join(tmpdir(), 'views-'))
     const environment = process.env.NODE_ENV

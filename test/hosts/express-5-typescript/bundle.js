@@ -13,7 +13,7 @@ const unusedDrivers = [
 
 await build({
   entryPoints: ['host.ts'],
-  outfile: 'dist/host.mjs',
+  outfile: 'bundle/host.mjs',
   bundle: true,
   platform: 'node',
   format: 'esm',
