@@ -233,7 +233,7 @@ async function exchange(
   }
 }
 
-/** Costs half as much CPU as `fetch`, and never follows a redirect. */
+/** Costs less CPU than `fetch`, and never follows a redirect. */
 async function send(
   dispatcher: Dispatcher,
   url: URL,

@@ -124,20 +124,11 @@ describe('a session that Redis has evicted', () => {
 const withProgram = hasClusterProgram() ? describe : describe.skip
 
 withProgram('a portal', () => {
-  it('works with a Redis Cluster, and finds the sessions that it has lost', async () => {
-    const servers = await startRedisCluster()
-    closing.push(() => servers.stop())
-    const redis = await servers.connect()
-    closing.push(() => redis.destroy())
-    const portal = await start({ redis })
-    const { here, key } = await signInTwice(portal)
-    expect(await onAccount(portal, here)).toContain('Safari')
-    await redis.del(key)
-    expect(await onAccount(portal, here)).not.toContain('Safari')
-  })
-
-  it('works with a Redis Sentinel, and finds the sessions that it has lost', async () => {
-    const servers = await startRedisSentinel()
+  it.each([
+    ['Redis Cluster', startRedisCluster],
+    ['Redis Sentinel', startRedisSentinel],
+  ])('works with a %s, and finds the sessions that it has lost', async (_name, startServers) => {
+    const servers = await startServers()
     closing.push(() => servers.stop())
     const redis = await servers.connect()
     closing.push(() => redis.destroy())

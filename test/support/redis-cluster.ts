@@ -14,7 +14,7 @@ export interface OwnCluster {
 const slots = 16_384
 const nodes = 3
 
-/** False if only `TEST_REDIS_URL` is given: a cluster needs the program. */
+/** False if only `REDIS_URL` is given: a cluster needs the program. */
 export const hasClusterProgram = (): boolean => findRedis() !== undefined
 
 /** Starts a real Redis Cluster of three nodes without replicas. */
