@@ -41,14 +41,24 @@ export function guard(
   const loginHref = (returnTo?: string) =>
     urls.path('/login', { returnTo, ...reauthenticationQuery(required) })
 
-  const refuse = asyncHandler(async (req, res) => {
-    if (acceptsHtml(req)) {
-      setPrivateHeaders(res)
-      return res.redirect(isSafeMethod(req) ? 302 : 303, loginHref(returnPathOf(req)))
-    }
+  const refuseClient = asyncHandler(async (req, res) => {
     const error = new PortalSsoError('not_signed_in', 'the request has no signed-in user')
     await pages.problem(req, res, error, { reference: newReference(), nextSteps: [], login: loginHref() })
   })
+
+  const refuse: RequestHandler = (req, res, next) => {
+    if (!acceptsHtml(req)) {
+      refuseClient(req, res, next)
+      return
+    }
+    setPrivateHeaders(res)
+    if (res.hasHeader('vary')) res.vary('Accept')
+    else res.setHeader('vary', 'Accept')
+    // Not `res.redirect`, which negotiates the type of a body that no browser shows.
+    res.statusCode = isSafeMethod(req) ? 302 : 303
+    res.setHeader('location', loginHref(returnPathOf(req)))
+    res.end()
+  }
 
   const passIfRecent = asyncHandler(async (req, res, next) => {
     const returnTo = returnPathOf(req)
@@ -64,7 +74,7 @@ export function guard(
       // The host has already responded, for example after a time limit of its own.
       if (res.headersSent) return
       // On a shared computer, the back button must not show the previous user's pages.
-      res.set('cache-control', 'no-store')
+      res.setHeader('cache-control', 'no-store')
       const handle = !req.user ? refuse : required && passIfRecent
       if (handle) handle(req, res, next)
       else next()

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { RedisStore } from 'connect-redis'
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, describeError, PortalSsoError } from '../shared/errors.ts'
@@ -9,6 +9,7 @@ import { deriveKey } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { RedisCounter } from '../web/rate-limit.ts'
+import { readSignInSession, type SignInSession } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 const storeTimeoutMs = 2000
@@ -27,7 +28,47 @@ export async function withStoreTimeout<T>(result: Promise<T>): Promise<T> {
  * Sessions that are, or were, in their store. A thief with a stolen cookie could keep a request open (a long upload) until the
  * user has signed out; its final write would recreate the session. So these sessions are only ever overwritten.
  */
-const persisted = new WeakSet<object>()
+const persisted = Symbol('persisted')
+
+interface StoredSession extends SessionData {
+  // A symbol is neither stored nor copied to another session.
+  [persisted]?: true
+}
+
+/** Marks a session as persisted, and makes it cheap to compare. */
+function markLoaded<T extends SessionData>(session: T): T {
+  ;(session as StoredSession)[persisted] = true
+  shortenJson(session)
+  return session
+}
+
+/**
+ * express-session serializes a session four times in each request, to see whether the host has changed it. Most of it is the ID
+ * token. So our part is one number while it has not changed; the host's data is compared as always.
+ */
+function shortenJson(session: SessionData): void {
+  const { passport } = session as { passport?: { user?: unknown } }
+  const loaded = readSignInSession(session)
+  if (!passport || !loaded) return
+  const snapshot: Readonly<Record<string, unknown>> = { ...loaded }
+  const names = Object.keys(snapshot)
+  const toJSON = () => {
+    const { user, ...others } = passport
+    const isUnchanged =
+      user === loaded &&
+      Object.keys(others).length === 0 &&
+      Object.keys(loaded).length === names.length &&
+      names.every((name) => snapshot[name] === loaded[name as keyof SignInSession])
+    return isUnchanged ? 1 : { ...passport }
+  }
+  Object.defineProperty(passport, 'toJSON', { value: toJSON, configurable: true, writable: true })
+}
+
+/** Everything in a session, for its store. */
+function fullJson(session: SessionData): string {
+  const { passport } = session as { passport?: object }
+  return JSON.stringify(passport ? { ...session, passport: { ...passport } } : session)
+}
 
 /** Keeps sessions in this process, for development, with the same idle time as in Redis. */
 export class IdleMemoryStore extends MemoryStore {
@@ -41,9 +82,7 @@ export class IdleMemoryStore extends MemoryStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    const session = super.createSession(req, data)
-    persisted.add(session)
-    return session
+    return markLoaded(super.createSession(req, data))
   }
 
   override get(sid: string, done: (error: unknown, data?: SessionData | null) => void): void {
@@ -52,13 +91,13 @@ export class IdleMemoryStore extends MemoryStore {
   }
 
   override set(sid: string, data: SessionData, done?: (error?: unknown) => void): void {
-    if (persisted.has(data) && !this.#expiresAt.has(sid)) {
+    if ((data as StoredSession)[persisted] && !this.#expiresAt.has(sid)) {
       if (done) setImmediate(done)
       return
     }
     this.#expiresAt.set(sid, Date.now() + this.#limits.storeTtl(data).ttlMs)
-    persisted.add(data)
-    super.set(sid, data, done)
+    ;(data as StoredSession)[persisted] = true
+    super.set(sid, JSON.parse(fullJson(data)) as SessionData, done)
   }
 
   override touch(sid: string, data: SessionData, done?: () => void): void {
@@ -123,6 +162,8 @@ async function millisecondsLeft(redis: RedisLike, key: string): Promise<number> 
   return Number(await redis.eval("return redis.call('PTTL', KEYS[1])", { keys: [key], arguments: [] }))
 }
 
+const serializer = { parse: (text: string) => JSON.parse(text) as SessionData, stringify: fullJson }
+
 type Done = (error?: unknown, value?: unknown) => void
 
 /** An instance that has dropped an entry writes one extra time. */
@@ -148,12 +189,12 @@ export class TimeLimitedRedisStore extends RedisStore {
   constructor(client: RedisLike, limits: LimitsByPortal, instancePrefix: string) {
     const prefix = `${instancePrefix}session:`
     const ttl = (data: SessionData) => Math.ceil(limits.storeTtl(data).ttlMs / 1000)
-    super({ client, prefix, ttl })
+    super({ client, prefix, ttl, serializer })
     const overwriting: Pick<RedisLike, 'set' | 'del'> = {
       set: (key, value, options) => client.set(key, value, { ...options, condition: 'XX' }),
       del: (keys) => client.del(keys),
     }
-    this.#overwriting = new RedisStore({ client: overwriting, prefix, ttl })
+    this.#overwriting = new RedisStore({ client: overwriting, prefix, ttl, serializer })
     this.#client = client
     this.#keyPrefix = prefix
     this.#limits = limits
@@ -171,9 +212,7 @@ export class TimeLimitedRedisStore extends RedisStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    const session = super.createSession(req, data)
-    persisted.add(session)
-    return session
+    return markLoaded(super.createSession(req, data))
   }
 
   override async get(sid: string, done?: Done): Promise<void> {
@@ -182,10 +221,10 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async set(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    const set = persisted.has(data) ? this.#overwriting.set(sid, data) : super.set(sid, data)
+    const set = (data as StoredSession)[persisted] ? this.#overwriting.set(sid, data) : super.set(sid, data)
     // Only after the write: one that failed must not suppress the next.
     const noted = set.then(() => {
-      persisted.add(data)
+      ;(data as StoredSession)[persisted] = true
       this.#writtenAt.set(sid, now)
     })
     await callbackify(noted, done)
@@ -265,6 +304,57 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
+}
+
+const opener = Symbol('opener')
+
+type DeferredRequest = Request & { [opener]?: RequestHandler | undefined }
+
+// The same functions for all requests: V8 handles those much faster than closures.
+const deferredFields = Object.fromEntries(
+  (['session', 'sessionID'] as const).map((field) => [
+    field,
+    {
+      configurable: true,
+      enumerable: true,
+      get(this: DeferredRequest) {
+        openDeferred(this)
+        return this[field]
+      },
+      set(this: DeferredRequest, value: never) {
+        openDeferred(this)
+        this[field] = value
+      },
+    },
+  ]),
+)
+
+/**
+ * Opens the session of a visitor without a session cookie when somebody reads it. Most visitors need none, and its id and its
+ * comparisons cost more than a redirect.
+ */
+export function deferSession(req: Request, store: Store, openSession: RequestHandler): void {
+  req.sessionStore = store as Request['sessionStore']
+  ;(req as DeferredRequest)[opener] = openSession
+  Object.defineProperties(req, deferredFields)
+}
+
+export function isSessionDeferred(req: Request): boolean {
+  return (req as DeferredRequest)[opener] !== undefined
+}
+
+function openDeferred(req: DeferredRequest): void {
+  const openSession = req[opener]
+  req[opener] = undefined
+  for (const field of Object.keys(deferredFields))
+    Object.defineProperty(req, field, {
+      value: undefined,
+      configurable: true,
+      enumerable: true,
+      writable: true,
+    })
+  // Without a cookie, express-session asks no store and calls back at once.
+  openSession?.(req, req.res as Response, () => {})
 }
 
 /** A request for express-session alone, which keeps the session of one instance there. */
