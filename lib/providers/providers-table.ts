@@ -55,6 +55,23 @@ export type ProviderRow = Readonly<Record<string, unknown>>
 export const providerColumns = (): Record<string, string> =>
   Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
+/** Selects providers of a portal. Omitted: all. */
+export interface ProviderSelection {
+  /** only those that users can sign in with now */
+  enabled?: boolean | undefined
+  /** text in the display name or the slug; ASCII letters match in either case */
+  search?: string | undefined
+  /** these come first */
+  emailDomain?: string | undefined
+  slugs?: readonly string[] | undefined
+  /** the last one of the previous page */
+  after?: Provider | undefined
+  limit?: number | undefined
+}
+
+/** Pages with providers show at most so many, and a search field if there are more. */
+export const providersPerPage = 50
+
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
   { column: 'position' },
@@ -80,21 +97,46 @@ export class ProvidersTable {
   }
 
   /** In the order of the login page. */
-  async list(portal: string): Promise<Provider[]> {
-    const rows: ProviderRow[] = await this.#rows()
-      .select(this.#columns)
-      .where({ portal })
-      .orderBy(pickerOrder)
+  async list(portal: string, selection: ProviderSelection = {}): Promise<Provider[]> {
+    const rows: ProviderRow[] = await this.#selected(portal, selection).select(this.#columns)
     return rows.map(providerFromRow)
   }
 
   /** Enabled ones, in the order of the login page. */
-  async listEnabled(portal: string): Promise<Provider[]> {
-    return (await this.list(portal)).filter(({ enabled }) => enabled)
+  async listEnabled(portal: string, selection: ProviderSelection = {}): Promise<Provider[]> {
+    return await this.list(portal, { ...selection, enabled: true })
   }
 
   async anyEnabled(portal: string): Promise<boolean> {
-    return (await this.listEnabled(portal)).length > 0
+    return (await this.#selected(portal, { enabled: true, limit: 1 }).select('id')).length > 0
+  }
+
+  #selected(portal: string, selection: ProviderSelection): Knex.QueryBuilder {
+    const { enabled, search, emailDomain, slugs, after, limit } = selection
+    const query = this.#rows().where({ portal })
+    if (enabled)
+      query.where({ enabled: true }).where((now) => {
+        // After its retirement date a provider is disabled, even if the row is still enabled.
+        now.whereNull('retire_at').orWhere('retire_at', '>', new Date().toISOString())
+      })
+    if (slugs) query.whereIn('slug', slugs)
+    if (search !== undefined) {
+      // The user's text is no pattern. `!`, because MySQL gives a backslash its own meaning.
+      const pattern = `%${search.toLowerCase().replace(/[!%_]/g, '!$&')}%`
+      query.whereRaw("(lower(display_name) like ? escape '!' or slug like ? escape '!')", [pattern, pattern])
+    }
+    if (after) {
+      query.where({ recommended: false })
+      const { position, displayName, slug } = after
+      if (!after.recommended)
+        query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
+    }
+    if (emailDomain !== undefined)
+      query.orderByRaw("case when replace(email_domains, ?, '') = email_domains then 1 else 0 end", [
+        emailDomain,
+      ])
+    query.orderBy(pickerOrder)
+    return limit === undefined ? query : query.limit(limit)
   }
 
   /** @param slug untrusted: text that cannot be a slug never reaches the database (PostgreSQL fails on a NUL) */

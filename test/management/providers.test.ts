@@ -14,8 +14,8 @@ import {
   startFaultyProvider,
 } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
-import { openProvidersTable } from '../support/providers.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { copyProvider, openProvidersTable } from '../support/providers.ts'
+import { formIn, type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
@@ -617,5 +617,53 @@ describe('the picker', () => {
       expect(seen.body).toContain('href="/login?returnTo=%2Fportal%2Fdeep"')
       expect(seen.body).not.toContain(`href="/login/${slug}`)
     }
+  })
+})
+
+describe('in a portal with 10,000 providers', () => {
+  const total = 10_000
+
+  beforeEach(async () => {
+    await portal.connect(provider, { slug: 'p0', displayName: 'Company 0' })
+    await copyProvider(portal.knex, 'p0', total - 1)
+  })
+
+  const statements = async (act: () => Promise<unknown>): Promise<string[]> => {
+    const sent: string[] = []
+    const listener = ({ sql }: { sql: string }) => void sent.push(sql)
+    portal.knex.on('query', listener)
+    await act()
+    portal.knex.off('query', listener)
+    return sent
+  }
+
+  it('the picker shows 50 and a search field, with one statement', async () => {
+    const sent = await statements(async () => {
+      const { body } = await visitor.get(`${portal.url}/login?returnTo=/portal`)
+      expect(body.match(/class="sso-provider"/g)).toHaveLength(50)
+      expect(body.length).toBeLessThan(40_000)
+      expect(formIn(body)).toEqual({ action: '/login', fields: [['returnTo', '/portal']] })
+    })
+    expect(sent).toHaveLength(1)
+  })
+
+  it('a search finds a provider by a part of its name or slug, and takes the text literally', async () => {
+    expect(await slugs('?q=COMPANY 9999')).toEqual(['p9999'])
+    expect(await slugs('?q=p9998')).toEqual(['p9998'])
+    for (const text of ['Company_9999', '%', '!', '\\', "'", '%00', 'Company%00%009999'])
+      expect([text, await slugs(`?q=${encodeURIComponent(text)}`)]).toEqual([text, []])
+    const { body } = await visitor.get(`${portal.url}/login?q=${encodeURIComponent('"><b>')}`)
+    expect(body).toContain('Nothing found')
+    expect(body).not.toContain('"><b>')
+  })
+
+  it('the provider for the user’s domain comes first, then the one that the browser used last', async () => {
+    const email_domains = JSON.stringify(['seven.example'])
+    await portal.knex('sso_providers').where({ slug: 'p7777' }).update({ email_domains })
+    visitor.cookies.set(portal.url, new Map([['sso-last-provider', 'p8888']]))
+    const first = (await picker('?email=ada@seven.example')).slice(0, 2)
+    expect(first).toMatchObject([{ slug: 'p7777' }, { slug: 'p8888', lastUsed: true }])
+    expect(await slugs()).toHaveLength(50)
+    expect((await slugs())[0]).toBe('p8888')
   })
 })
