@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { EmailTakenError } from '../shared/errors.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import type { Core } from '../web/core.ts'
 import type { LinkedUser, Registration, Subject, User, UserDirectory } from './user-directory.ts'
 
@@ -46,7 +46,7 @@ export class UsersTable implements UserDirectory {
   }
 
   async create({ email, name, fields }: Registration, portal: string): Promise<User> {
-    const id = randomUUID()
+    const id = timeOrderedUuid()
     try {
       await this.#rows().insert({
         id,
