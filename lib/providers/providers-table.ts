@@ -64,6 +64,8 @@ export interface ProviderSelection {
   /** these come first */
   emailDomain?: string | undefined
   slugs?: readonly string[] | undefined
+  ids?: readonly string[] | undefined
+  issuers?: readonly string[] | undefined
   /** the last one of the previous page */
   after?: Provider | undefined
   limit?: number | undefined
@@ -71,6 +73,9 @@ export interface ProviderSelection {
 
 /** Pages with providers show at most so many, and a search field if there are more. */
 export const providersPerPage = 50
+
+/** A statement names no more: the order of the login page, for example, has one condition for each. */
+const maxNamed = 1000
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -112,17 +117,18 @@ export class ProvidersTable {
   }
 
   #selected(portal: string, selection: ProviderSelection): Knex.QueryBuilder {
-    const { enabled, search, emailDomain, slugs, after, limit } = selection
+    const { enabled, search, emailDomain, ids, issuers, slugs, after, limit } = selection
     const query = this.#rows().where({ portal })
     if (enabled)
       query.where({ enabled: true }).where((now) => {
         // After its retirement date a provider is disabled, even if the row is still enabled.
         now.whereNull('retire_at').orWhere('retire_at', '>', new Date().toISOString())
       })
-    if (slugs) query.whereIn('slug', slugs)
+    for (const [column, values] of Object.entries({ id: ids, issuer: issuers, slug: slugs }))
+      if (values) query.whereIn(column, values)
     if (search !== undefined) {
       // The user's text is no pattern. `!`, because MySQL gives a backslash its own meaning.
-      const pattern = `%${search.toLowerCase().replace(/[!%_]/g, '!$&')}%`
+      const pattern = `%${search.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
       query.whereRaw("(lower(display_name) like ? escape '!' or slug like ? escape '!')", [pattern, pattern])
     }
     if (after) {
@@ -148,9 +154,18 @@ export class ProvidersTable {
 
   async get(portal: string, slug: string): Promise<Provider> {
     const provider = await this.find(portal, slug)
-    if (!provider)
-      throw new ManagementError('not_found', `no provider is called "${slug}" in the portal "${portal}"`)
+    if (!provider) throw notFound(portal, slug)
     return provider
+  }
+
+  /** In the order of the login page. @throws ManagementError `not_found` that names the first missing one */
+  async getAll(portal: string, slugs: readonly string[]): Promise<Provider[]> {
+    if (slugs.length > maxNamed)
+      throw new ManagementError('invalid', `name at most ${maxNamed} providers at once`)
+    const valid = slugs.filter((slug) => slugPattern.test(slug))
+    const found = await this.list(portal, { slugs: valid })
+    for (const slug of slugs) if (!found.some((each) => each.slug === slug)) throw notFound(portal, slug)
+    return found
   }
 
   /**
@@ -273,20 +288,49 @@ export class ProvidersTable {
     // One statement: two concurrent administrators cannot leave two recommended providers.
     const recommended =
       slug === undefined ? false : this.#knex.raw('case when slug = ? then true else false end', [slug])
-    await this.#rows().where({ portal }).update({ recommended })
+    const affected = this.#rows().where({ portal })
+    await affected
+      .where((either) => either.where({ recommended: true }).orWhere({ slug: slug ?? '' }))
+      .update({ recommended })
   }
 
   /** @param slugs in their new order; the others follow */
   async reorder(portal: string, slugs: readonly string[]): Promise<void> {
-    await inTransaction(this.#knex, async (transaction) => {
-      const rows = () => transaction('sso_providers').where({ portal }).whereNull('removed_at')
-      const all: string[] = await rows().orderBy(pickerOrder).pluck('slug')
-      const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
-      for (const [at, slug] of ordered.entries())
-        await rows()
-          .where({ slug })
-          .update({ position: at + 1 })
-    })
+    // One statement: two concurrent orders do not mix.
+    const cases = slugs.map((_, at) => `when ? then ${at + 1}`)
+    const position = this.#knex.raw(`case slug ${cases.join(' ')} else position + ${slugs.length} end`, [
+      ...slugs,
+    ])
+    await this.#rows().where({ portal }).update({ position })
+  }
+
+  /** Exchanges a provider with its neighbour in the order of the login page. The recommended one stays first. */
+  async move({ id, portal, position, displayName, slug }: Provider, direction: 'up' | 'down'): Promise<void> {
+    const isUp = direction === 'up'
+    const others = () => this.#rows().where({ portal }).whereNot({ id })
+    const neighbour = await others()
+      .select('id', 'position')
+      .where({ recommended: false })
+      .whereRaw(`(position, display_name, slug) ${isUp ? '<' : '>'} (?, ?, ?)`, [position, displayName, slug])
+      .orderBy(
+        ['position', 'display_name', 'slug'].map((column) => ({ column, order: isUp ? 'desc' : 'asc' })),
+      )
+      .first()
+    if (!neighbour) return
+    const positions = [position, Number(neighbour.position)]
+    if (positions[0] !== positions[1])
+      await this.#rows()
+        .whereIn('id', [id, neighbour.id])
+        // Unless another administrator has just moved one of them.
+        .whereIn('position', positions)
+        .update({ position: this.#knex.raw('? - position', [position + Number(neighbour.position)]) })
+    // Two were connected at once. The one that comes first now keeps the position.
+    else
+      await this.#rows()
+        .where({ portal })
+        .where('position', '>=', position)
+        .whereNot({ id: isUp ? id : neighbour.id })
+        .update({ position: this.#knex.raw('position + 1') })
   }
 
   /** Stores the result of a connection test. Not a change of the provider: it disturbs no sign-in. */
@@ -363,6 +407,10 @@ export function clientKeysContext(id: string): string {
 export function slugTaken(slug: string, cause?: unknown): ManagementError {
   const message = `a provider called "${slug}" is already connected: choose another slug, or update that one`
   return new ManagementError('conflict', [{ path: 'slug', message }], { cause })
+}
+
+function notFound(portal: string, slug: string): ManagementError {
+  return new ManagementError('not_found', `no provider is called "${slug}" in the portal "${portal}"`)
 }
 
 function conflictError({ slug }: Provider): ManagementError {

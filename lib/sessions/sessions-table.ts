@@ -167,9 +167,12 @@ export class SessionsTable {
     return this.#seal.open(sealed, id) as string | undefined
   }
 
-  /** The number of sessions that `list` would return without a limit. */
-  async count(match: SessionMatch): Promise<number> {
-    const row = await this.#valid(match).count({ sessions: '*' }).first()
+  /** The number of sessions that `list` would return without a limit. @param most stops counting there */
+  async count(match: SessionMatch, most?: number): Promise<number> {
+    const valid = this.#valid(match)
+    const counted: Knex.QueryBuilder =
+      most === undefined ? valid : this.#knex.from(valid.select('id').limit(most).as('valid'))
+    const row = await counted.count({ sessions: '*' }).first()
     return Number(row?.sessions)
   }
 
