@@ -68,17 +68,20 @@ export class LogoutTokensTable {
     { portal, issuer: configuredIssuer }: Pick<Provider, 'portal' | 'issuer'>,
     { issuer, subject, sid, askedAt }: Identity,
   ): Knex.QueryBuilder {
-    const notices = this.#knex('sso_logout_tokens')
-      .select('id')
-      .where({ portal })
-      // A notice without an issuer was recorded under the provider's configured one.
-      .whereIn('issuer', [issuer, configuredIssuer])
-      .where('received_at', '>=', new Date(askedAt).toISOString())
+    const notices = () =>
+      this.#knex('sso_logout_tokens')
+        .select('id')
+        .where({ portal })
+        // A notice without an issuer was recorded under the provider's configured one.
+        .whereIn('issuer', [issuer, configuredIssuer])
+        .where('received_at', '>=', new Date(askedAt).toISOString())
     // Without a `sid` of our own, a notice for any session of the subject may apply.
-    if (sid === undefined) return notices.where({ subject })
-    return notices.where((either) =>
-      either.where({ subject, sid: null }).orWhere({ subject, sid }).orWhere({ subject: null, sid }),
-    )
+    if (sid === undefined) return notices().where({ subject })
+    // One look-up each: `or` would read all notices of the provider.
+    const ofSubject = notices()
+      .where({ subject })
+      .where((session) => session.whereNull('sid').orWhere({ sid }))
+    return ofSubject.unionAll(notices().where({ subject: null, sid }))
   }
 
   #rows(): Knex.QueryBuilder {

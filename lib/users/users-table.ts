@@ -12,6 +12,9 @@ interface Row {
   active: boolean | number
 }
 
+/** Rows read at once. */
+const pageSize = 1000
+
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
 
 /** The built-in user directory, `sso_users`. */
@@ -63,9 +66,19 @@ export class UsersTable implements UserDirectory {
     return { id, email, name, active: true }
   }
 
-  async list(portal: string): Promise<User[]> {
-    const rows: Row[] = await this.#rows().select(columns).where({ portal }).orderBy('email')
-    return rows.map(fromRow)
+  /** All users by address, page after page. */
+  async *pages(portal: string): AsyncGenerator<User[]> {
+    let after = ''
+    for (let rows: Row[]; ; after = rows.at(-1)?.email ?? '') {
+      rows = await this.#rows()
+        .select(columns)
+        .where({ portal })
+        .where('email', '>', after)
+        .orderBy('email')
+        .limit(pageSize)
+      if (rows.length > 0) yield rows.map(fromRow)
+      if (rows.length < pageSize) return
+    }
   }
 
   async setActive(id: string, active: boolean, portal: string): Promise<boolean> {
