@@ -297,7 +297,22 @@ async function readResponse(received: Dispatcher.ResponseData): Promise<Response
   headers.delete('content-encoding')
   headers.delete('content-length')
   // `Response` allows no body with these, and not every reason phrase.
-  return new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
+  const response = new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
+  bodies.set(response, bytes)
+  return response
+}
+
+/** Of received responses, because `clone` costs more than all checks of a response. */
+const bodies = new WeakMap<Response, Uint8Array>()
+const utf8 = new TextDecoder()
+
+/** @returns `undefined` unless the body is JSON. The response itself can still be read. */
+export function readJson(response: Response): unknown {
+  try {
+    return JSON.parse(utf8.decode(bodies.get(response)))
+  } catch {
+    return undefined
+  }
 }
 
 function refuseLarge(error: NodeJS.ErrnoException): never {

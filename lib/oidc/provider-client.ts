@@ -20,7 +20,7 @@ import {
   type UserInfo,
 } from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
-import { type HttpClient, UnreachableError } from './http-client.ts'
+import { type HttpClient, readJson, UnreachableError } from './http-client.ts'
 import { isGone, type KeyResolver, KeySet } from './key-set.ts'
 
 /** Talks to one provider, with the settings of one version of its row. */
@@ -291,15 +291,14 @@ function exchangeFetch(
     if (hasMoved) onMoved?.()
     if (url !== token_endpoint) return response
     if (hasMoved) throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
-    if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
+    if (onWrongCode && isCodeWrong(response)) await onWrongCode()
     return response
   }
 }
 
 /** A wrong client secret, a timeout or 5xx affects everybody: the sender of the code is not to blame. */
-async function isCodeWrong(response: Response): Promise<boolean> {
-  const body: unknown = await response.json().catch(() => undefined)
-  const { error, id_token: idToken } = (body ?? {}) as { error?: unknown; id_token?: unknown }
+function isCodeWrong(response: Response): boolean {
+  const { error, id_token: idToken } = (readJson(response) ?? {}) as { error?: unknown; id_token?: unknown }
   const isMalformed = typeof error !== 'string' && typeof idToken !== 'string'
   return error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status))
 }

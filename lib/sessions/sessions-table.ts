@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
 import type { Device, NewSignIn } from './session-data.ts'
@@ -84,7 +85,7 @@ export class SessionsTable {
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
     const id = digest(sessionId)
     const now = new Date().toISOString()
-    await this.#knex('sso_sessions').insert({
+    const row = {
       id,
       portal,
       user_id: userId,
@@ -101,7 +102,8 @@ export class SessionsTable {
       created_at: now,
       last_seen_at: now,
       expires_at: client.expiresAt.toISOString(),
-    })
+    }
+    await changeRows(this.#knex, insertInto('sso_sessions', row))
   }
 
   /** @returns `undefined` if the session was revoked or has expired */
