@@ -31,7 +31,6 @@ interface Connection {
   clientMetadata: Partial<client.ClientMetadata>
   authenticate: client.ClientAuth
   send: client.CustomFetch
-  timeoutSeconds: number
 }
 
 /**
@@ -97,10 +96,11 @@ export async function pushRequest(exchange: Connection, url: string): Promise<st
 
 /** A configuration for one request. @param issuer that the tokens must name */
 function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
-  const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
+  const { provider, server, clientMetadata, authenticate } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata
   const configuration = new client.Configuration(ofIssuer, provider.clientId, clientMetadata, authenticate)
-  configuration.timeout = timeoutSeconds
+  // The HTTP client limits the time. A signal of openid-client would stay in memory until it expires.
+  configuration.timeout = 0
   configuration[client.customFetch] = send
   // The HTTP client refuses plain http except on the loopback.
   if (issuer.startsWith('http:')) client.allowInsecureRequests(configuration)

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
 import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
@@ -52,7 +51,11 @@ export interface HttpClient {
  */
 export type ProviderFetch = (
   url: string,
-  options: CustomFetchOptions & { address?: string | undefined },
+  options: CustomFetchOptions & {
+    address?: string | undefined
+    /** milliseconds, of `performance.now()`; costs less than a signal */
+    deadline?: number | undefined
+  },
 ) => Promise<Response>
 
 /** The provider did not respond, or its circuit breaker is open. */
@@ -200,12 +203,13 @@ async function exchange(
     headers,
     body,
     signal: callerSignal,
+    deadline = Number.POSITIVE_INFINITY,
   }: ExchangeRequest,
 ): Promise<Response> {
   const startedAt = performance.now()
   const controller = new AbortController()
   const timeout = () => controller.abort(new CheckError('timeout', `no response within ${timeoutMs} ms`))
-  const timer = setTimeout(timeout, timeoutMs)
+  const timer = setTimeout(timeout, Math.min(timeoutMs, deadline - startedAt))
   const abort = () => controller.abort(callerSignal?.reason)
   callerSignal?.addEventListener('abort', abort, { once: true })
   let endTurn: (() => void) | undefined
@@ -254,7 +258,9 @@ async function send(
     signal,
   })
   // While undici still connects, it does not notice that the signal is aborted.
-  const aborted = once(signal, 'abort').then(() => Promise.reject(signal.reason))
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
   return await Promise.race([sent.then(readResponse), aborted])
 }
 
