@@ -58,6 +58,12 @@ export class SessionValidity {
     return true
   }
 
+  /** The row is about to be written, so the first request need not read it. Call before the write: a revocation comes after it. */
+  expect(sessionId: string): void {
+    const now = Date.now()
+    this.#cache.set(sessionId, { at: now }, now)
+  }
+
   /** Reads the row itself, never the cache. */
   async hasRow(sessionId: string): Promise<boolean> {
     return (await this.#read(sessionId)) !== undefined

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { Knex } from 'knex'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
@@ -103,7 +104,7 @@ export class SessionsTable {
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
     const id = digest(sessionId)
     const now = this.#now()
-    await this.#knex('sso_sessions').insert({
+    const row = {
       id,
       portal,
       user_id: userId,
@@ -120,7 +121,8 @@ export class SessionsTable {
       created_at: now,
       last_seen_at: now,
       expires_at: client.expiresAt.toISOString(),
-    })
+    }
+    await changeRows(this.#knex, insertInto('sso_sessions', row))
   }
 
   /** True while the row exists, even if the session has expired by our clock. */
