@@ -35,6 +35,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
   return new PortalSso(modules, async () => {
+    modules.rateLimiter.stop()
     await modules.maintenance.stop()
     await outbound.close()
     await database.close()
