@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
 import type { Request, RequestHandler, Response } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
@@ -29,10 +30,13 @@ export async function withStoreTimeout<T>(result: Promise<T>): Promise<T> {
  * user has signed out; its final write would recreate the session. So these sessions are only ever overwritten.
  */
 const persisted = Symbol('persisted')
+/** The field of sessions that are, or may be, in Redis: what this request wrote last. */
+const sentContent = Symbol('sent content')
 
 interface StoredSession extends SessionData {
-  // A symbol is neither stored nor copied to another session.
+  // Symbols are neither stored nor copied to another session.
   [persisted]?: true
+  [sentContent]?: string | undefined
 }
 
 /** Marks a session as persisted, and makes it cheap to compare. */
@@ -64,10 +68,10 @@ function shortenJson(session: SessionData): void {
   Object.defineProperty(passport, 'toJSON', { value: toJSON, configurable: true, writable: true })
 }
 
-/** Everything in a session, for its store. */
-function fullJson(session: SessionData): string {
+/** A copy whose JSON is complete, for the store. */
+function withFullJson(session: SessionData): SessionData {
   const { passport } = session as { passport?: object }
-  return JSON.stringify(passport ? { ...session, passport: { ...passport } } : session)
+  return passport ? ({ ...session, passport: { ...passport } } as SessionData) : session
 }
 
 /** Keeps sessions in this process, for development, with the same idle time as in Redis. */
@@ -97,7 +101,7 @@ export class IdleMemoryStore extends MemoryStore {
     }
     this.#expiresAt.set(sid, Date.now() + this.#limits.storeTtl(data).ttlMs)
     ;(data as StoredSession)[persisted] = true
-    super.set(sid, JSON.parse(fullJson(data)) as SessionData, done)
+    super.set(sid, withFullJson(data), done)
   }
 
   override touch(sid: string, data: SessionData, done?: () => void): void {
@@ -162,7 +166,10 @@ async function millisecondsLeft(redis: RedisLike, key: string): Promise<number> 
   return Number(await redis.eval("return redis.call('PTTL', KEYS[1])", { keys: [key], arguments: [] }))
 }
 
-const serializer = { parse: (text: string) => JSON.parse(text) as SessionData, stringify: fullJson }
+const serializer = {
+  parse: (text: string) => JSON.parse(text) as SessionData,
+  stringify: (data: SessionData) => JSON.stringify(withFullJson(data)),
+}
 
 type Done = (error?: unknown, value?: unknown) => void
 
@@ -175,9 +182,12 @@ const lookUpTimeoutMs = SECOND / 2
  * hanging, and must not treat the user as signed out.
  */
 export class TimeLimitedRedisStore extends RedisStore {
+  /** Set by express-session. */
+  declare generate: (req: Request) => void
   readonly #client: RedisLike
   readonly #keyPrefix: string
   readonly #limits: LimitsByPortal
+  #isCluster = false
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
@@ -212,19 +222,39 @@ export class TimeLimitedRedisStore extends RedisStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    return markLoaded(super.createSession(req, data))
+    const session: StoredSession = markLoaded(super.createSession(req, data))
+    session[sentContent] = undefined
+    return session as ReturnType<Store['createSession']>
   }
 
   override async get(sid: string, done?: Done): Promise<void> {
     await callbackify(super.get(sid), done)
   }
 
+  /** A new session that was never sent to the store needs no command to delete it. */
+  override regenerate(req: Request, done: (error?: unknown) => unknown): void {
+    if (!req.session || sentContent in req.session) {
+      super.regenerate(req, done)
+      return
+    }
+    this.generate(req)
+    done()
+  }
+
   override async set(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    const set = (data as StoredSession)[persisted] ? this.#overwriting.set(sid, data) : super.set(sid, data)
+    const stored = data as StoredSession
+    const content = JSON.stringify({ ...data, cookie: undefined })
+    // express-session writes the session of a sign-in again at the end of the response.
+    const isWritten = stored[sentContent] === content && !this.#isDue(sid, data, now)
+    if (isWritten) return done?.()
+    // Before the write, which may succeed even if it times out.
+    stored[sentContent] = undefined
+    const set = stored[persisted] ? this.#overwriting.set(sid, data) : super.set(sid, data)
     // Only after the write: one that failed must not suppress the next.
     const noted = set.then(() => {
-      ;(data as StoredSession)[persisted] = true
+      stored[persisted] = true
+      stored[sentContent] = content
       this.#writtenAt.set(sid, now)
     })
     await callbackify(noted, done)
@@ -232,7 +262,7 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    if (now - (this.#writtenAt.get(sid) ?? 0) < this.#limits.storeTtl(data).renewAfterMs) return done?.()
+    if (!this.#isDue(sid, data, now)) return done?.()
     // Before the write, so that only one of many concurrent requests writes.
     this.#writtenAt.set(sid, now)
     const touched = super.touch(sid, data).catch((error: unknown) => {
@@ -246,6 +276,33 @@ export class TimeLimitedRedisStore extends RedisStore {
     this.#writtenAt.delete(sid)
     await callbackify(super.destroy(sid), done)
   }
+
+  #isDue(sid: string, data: SessionData, now: number): boolean {
+    return now - (this.#writtenAt.get(sid) ?? 0) >= this.#limits.storeTtl(data).renewAfterMs
+  }
+
+  /** One command, except in a cluster, where the keys are on several nodes. */
+  async destroyTogether(sessionIds: readonly string[]): Promise<void> {
+    const keys = sessionIds.map((id) => this.#keyPrefix + id)
+    for (const id of sessionIds) this.#writtenAt.delete(id)
+    try {
+      if (!this.#isCluster) return void (await this.#client.del(keys))
+    } catch (error) {
+      if (!describeError(error).includes('CROSSSLOT')) throw error
+      this.#isCluster = true
+    }
+    await Promise.all(keys.map((key) => this.#client.del([key])))
+  }
+}
+
+/** @throws PortalSsoError `session_unavailable` when the session store fails or takes too long */
+export async function destroyTogether(store: Store, sessionIds: readonly string[]): Promise<void> {
+  const destroyOne = promisify(store.destroy.bind(store))
+  const destroyed =
+    store instanceof TimeLimitedRedisStore
+      ? store.destroyTogether(sessionIds)
+      : Promise.all(sessionIds.map((id) => destroyOne(id)))
+  await withStoreTimeout<unknown>(destroyed)
 }
 
 async function callbackify(result: Promise<unknown>, done: Done = () => {}): Promise<void> {
