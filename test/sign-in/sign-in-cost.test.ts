@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import type { UserDirectory } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase } from '../support/databases.ts'
 import type { TestPortalOptions } from '../support/portal.ts'
@@ -36,7 +37,7 @@ function summarize(sql: string): string {
 }
 
 /** The cost table of `docs/performance.md`. If a number changes here, it changes there. */
-describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', (_name, fresh) => {
+describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) => {
   let knex: Knex
 
   beforeEach(async () => {
@@ -95,6 +96,11 @@ describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', 
     const page = await visitor.follow(await visitor.get(location))
     const callbackAndPage = await takeCosts()
     expect(JSON.parse(page.body)).toMatchObject({ path: '/portal', user: { email: ada.email } })
+    return { portal, visitor, takeCosts, start, callbackAndPage }
+  }
+
+  const measureSignIn = async (options: Parameters<typeof measure>[0]) => {
+    const { start, callbackAndPage } = await measure(options)
     return { start, callbackAndPage }
   }
 
@@ -107,7 +113,7 @@ describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', 
   ]
 
   it('with Redis: 1 statement at the start, then 5, 3 Redis commands and 1 provider call', async () => {
-    expect(await measure({ prefix: `cost-${randomUUID()}:` })).toEqual({
+    expect(await measureSignIn({ prefix: `cost-${randomUUID()}:` })).toEqual({
       start: { sql: ['select sso_providers'], redis: [], provider: [] },
       callbackAndPage: { sql: inBuiltInTable, redis: ['SET', 'SET', 'GET'], provider: ['/token'] },
     })
@@ -115,7 +121,7 @@ describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', 
 
   it('without Redis: a statement more, which marks the code', async () => {
     const [first = '', ...others] = inBuiltInTable
-    expect(await measure({})).toEqual({
+    expect(await measureSignIn({})).toEqual({
       start: { sql: ['select sso_providers'], redis: undefined, provider: [] },
       callbackAndPage: {
         sql: [first, 'insert sso_redeemed_codes', ...others],
@@ -128,7 +134,7 @@ describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', 
   it('with a directory of the host: a statement more, which reads the user there', async () => {
     const [row = '', link = '', ...others] = inBuiltInTable
     const users = await ownDirectory(knex)
-    expect(await measure({ users, prefix: `cost-${randomUUID()}:` })).toEqual({
+    expect(await measureSignIn({ users, prefix: `cost-${randomUUID()}:` })).toEqual({
       start: { sql: ['select sso_providers'], redis: [], provider: [] },
       callbackAndPage: {
         sql: [row, link, 'select people', ...others],
@@ -136,5 +142,36 @@ describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', 
         provider: ['/token'],
       },
     })
+  })
+
+  it('of the guarded page: 1 Redis command; 2 statements more when the cached user has expired', async () => {
+    const { portal, visitor, takeCosts } = await measure({ prefix: `cost-${randomUUID()}:` })
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    const openPage = async () => {
+      expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+      return await takeCosts()
+    }
+    expect(await openPage()).toEqual({ sql: [], redis: ['GET'], provider: [] })
+    clock.pass(6000)
+    const reads = ['select sso_sessions', 'select sso_users']
+    expect(await openPage()).toEqual({ sql: reads, redis: ['GET'], provider: [] })
+    expect(await openPage()).toEqual({ sql: [], redis: ['GET'], provider: [] })
+  })
+
+  it('of a page of the host that needs no user: the same', async () => {
+    const { portal, visitor, takeCosts } = await measure({ prefix: `cost-${randomUUID()}:` })
+    expect((await visitor.get(portal.url)).body).toBe(`home of ${ada.email}`)
+    expect(await takeCosts()).toEqual({ sql: [], redis: ['GET'], provider: [] })
+  })
+
+  it('of a visitor who is sent to the login page: none', async () => {
+    const { portal, takeCosts } = await measure({ prefix: `cost-${randomUUID()}:` })
+    for (const accept of ['text/html', 'application/json'])
+      expect((await new Visitor({ accept }).get(`${portal.url}/portal`)).status).toBe(
+        accept === 'text/html' ? 302 : 401,
+      )
+    expect((await new Visitor().get(portal.url)).body).toBe('home of nobody')
+    expect(await takeCosts()).toEqual({ sql: [], redis: [], provider: [] })
   })
 })
