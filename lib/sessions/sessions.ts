@@ -156,6 +156,7 @@ export class Sessions {
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       const hasSession = view !== req || isSessionDeferred(req) || req.session !== undefined
       // Without Express, such as in a WebSocket handshake, `req.res` is not set.
+      // Attacker: spells the cookie differently. Such a request has no session, so it gains nothing.
       const canDefer = !hasSession && req.res === res && req.originalUrl.startsWith('/')
       if (canDefer && !req.headers.cookie?.includes(cookie)) deferSession(req, store, openSession)
       if (view && !isSessionDeferred(req)) openSession(view, res, next)

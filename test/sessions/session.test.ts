@@ -387,6 +387,16 @@ describe('the session of a visitor without a cookie', () => {
     })
   })
 
+  it('is opened for other spellings of the cookie, which sign nobody in', async () => {
+    const portal = await portalWithAda({ mount })
+    const visitor = await signIn(portal)
+    const value = visitor.cookies.get(portal.url)!.get('portal-sso')!
+    const get = async (cookie: string) => (await new Visitor().get(`${portal.url}/portal`, { cookie })).status
+    expect(await get(`portal-sso=${value}`)).toBe(200)
+    for (const cookie of [`portal-sso =${value}`, `Portal-SSO=${value}`, `"portal-sso"=${value}`, value])
+      expect([cookie, await get(cookie)]).toEqual([cookie, 302])
+  })
+
   it('is neither opened nor stored otherwise, and sets no cookie', async () => {
     const portal = await portalWithAda({ mount })
     for (const path of ['/', '/portal', '/fields', '/late', '/null']) {
