@@ -1,6 +1,7 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/time.ts'
@@ -17,12 +18,15 @@ export function knownStores(): KnownStores {
 }
 
 /** How long signing out waits for the table of sessions. */
-export const revocationTimeoutMs = 1000
+const revocationTimeoutMs = 1000
+/** While the database is known to hang. The statement may complete later. */
+const outageTimeoutMs = 50
 
 /** user id → number of revoked sessions, without those whose idle time had already expired */
 export type RevokedSessions = ReadonlyMap<string, number>
 
 interface RevocationModules {
+  database: CircuitBreaker
   logger: Logger
   table: SessionsTable
   validity: SessionValidity
@@ -59,7 +63,8 @@ export class Revocation {
 
   /** Never rejects and never waits long, so that signing out works while the database is down. */
   async endQuietly(sessionId: string): Promise<RevokedSessions | undefined> {
-    return await withTimeout(revocationTimeoutMs, this.revoke({ sessionId })).catch(() => undefined)
+    const timeoutMs = this.#modules.database.isOpen ? outageTimeoutMs : revocationTimeoutMs
+    return await withTimeout(timeoutMs, this.revoke({ sessionId })).catch(() => undefined)
   }
 
   async #destroyInStores(sessionIds: readonly string[]): Promise<void> {

@@ -1,16 +1,13 @@
 import type { Request } from 'express'
 import { StaleCache } from '../shared/cache.ts'
-import { describeError } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
-import { withTimeout } from '../shared/time.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
+import type { Breakers } from '../web/core.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 import { isBuiltInStore } from './session-store.ts'
 import type { SessionsTable } from './sessions-table.ts'
 
 /** How long signed-in users may continue while the database is down. */
 const staleIfErrorMs = 10 * 60_000
-const readTimeoutMs = 5000
-const renewTimeoutMs = 1000
 
 interface LastSeen {
   /** milliseconds since 1970 */
@@ -19,7 +16,7 @@ interface LastSeen {
 
 /** Tells whether a session still has its row, and renews the row. */
 export class SessionValidity {
-  readonly #logger: Logger
+  readonly #database: CircuitBreaker
   readonly #table: SessionsTable
   readonly #limits: LimitsByPortal
   // For sessions in our own stores only: a request in flight may write a revoked session back into a host's own store, so there
@@ -27,8 +24,13 @@ export class SessionValidity {
   readonly #cache: StaleCache<LastSeen | undefined>
 
   /** @param freshForMs how long a row that was read is not read again */
-  constructor(core: { logger: Logger }, table: SessionsTable, limits: LimitsByPortal, freshForMs: number) {
-    this.#logger = core.logger
+  constructor(
+    core: { breakers: Breakers },
+    table: SessionsTable,
+    limits: LimitsByPortal,
+    freshForMs: number,
+  ) {
+    this.#database = core.breakers.database
     this.#table = table
     this.#limits = limits
     this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
@@ -40,16 +42,27 @@ export class SessionValidity {
   /**
    * Also renews the session's row when it is due.
    *
+   * @param onStale called if the row was not read, because the database is down or hangs
    * @throws Error when the database is down and this instance has not read the row recently
    */
-  async isValid({ sessionID, sessionStore }: Request, portal: string): Promise<boolean> {
+  async isValid({ sessionID, sessionStore }: Request, portal: string, onStale: () => void): Promise<boolean> {
     const { idleMs, renewAfterMs } = this.#limits.of(portal)
     const unusedMs = ({ at }: LastSeen) => Date.now() - at
-    let lastSeen = await (isBuiltInStore(sessionStore) ? this.#cache.get(sessionID) : this.#read(sessionID))
+    let isStale = false
+    const onStaleRow = () => {
+      isStale = true
+      onStale()
+    }
+    let lastSeen = await (isBuiltInStore(sessionStore)
+      ? this.#cache.get(sessionID, onStaleRow)
+      : this.#read(sessionID))
     // Another instance may have renewed it since: the cache alone never expires a session.
     if (lastSeen && unusedMs(lastSeen) >= idleMs) lastSeen = await this.#read(sessionID)
     if (!lastSeen || unusedMs(lastSeen) >= idleMs) return false
-    if (unusedMs(lastSeen) >= renewAfterMs) await this.#renew(sessionID, lastSeen)
+    if (unusedMs(lastSeen) >= renewAfterMs) {
+      const renewing = this.#renew(sessionID, lastSeen)
+      if (!isStale) await renewing
+    }
     return true
   }
 
@@ -64,7 +77,7 @@ export class SessionValidity {
   }
 
   async #read(sessionId: string, previous?: LastSeen): Promise<LastSeen | undefined> {
-    const lastSeen = await withTimeout(readTimeoutMs, this.#table.lastSeen(sessionId))
+    const lastSeen = await this.#database.run(() => this.#table.lastSeen(sessionId))
     // Requests that came while the database was down could not renew the row, but they count.
     return lastSeen && { at: Math.max(lastSeen.getTime(), previous?.at ?? 0) }
   }
@@ -72,8 +85,7 @@ export class SessionValidity {
   async #renew(sessionId: string, lastSeen: LastSeen): Promise<void> {
     // Before the write, so that only one of many concurrent requests writes.
     lastSeen.at = Date.now()
-    await withTimeout(renewTimeoutMs, this.#table.renew(sessionId)).catch((error: unknown) =>
-      this.#logger.warn({ cause: describeError(error) }, 'a session could not be renewed'),
-    )
+    const renewing = this.#database.run(() => this.#table.renew(sessionId))
+    await renewing.catch((error: unknown) => void this.#database.outage.report(error))
   }
 }

@@ -4,6 +4,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { RedisLike } from '../sessions/redis-client.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
@@ -182,11 +183,16 @@ const redisTimeoutMs = SECOND
  * can therefore neither redeem the code again nor try other codes, even at the same time on another instance.
  */
 export class RedeemedCodes {
+  readonly #database: CircuitBreaker
   readonly #knex: Knex
   readonly #redis: RedisLike | undefined
   readonly #prefix: string
 
-  constructor({ knex, prefix }: Pick<Core, 'knex' | 'prefix'>, redis: RedisLike | undefined) {
+  constructor(
+    { breakers, knex, prefix }: Pick<Core, 'breakers' | 'knex' | 'prefix'>,
+    redis: RedisLike | undefined,
+  ) {
+    this.#database = breakers.database
     this.#knex = knex
     this.#prefix = `${prefix}redeemed:`
     this.#redis = redis
@@ -203,7 +209,7 @@ export class RedeemedCodes {
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {
-      await this.#knex('sso_redeemed_codes').insert({ id, expires_at: expiresAt })
+      await this.#database.run(this.#knex('sso_redeemed_codes').insert({ id, expires_at: expiresAt }))
       return true
     } catch (error) {
       if (isUniqueViolation(error)) return false

@@ -250,7 +250,10 @@ export class ConnectedProviders {
    */
   readonly route = asyncHandler(async (req, res, next) => {
     const portal = this.#core.portalOf(req)
-    const provider = await this.#context.providersTable.find(portal, req.params.provider)
+    const { provider: slug } = req.params
+    const provider = await this.#core.breakers.database.run(() =>
+      this.#context.providersTable.find(portal, slug),
+    )
     this.#unknown ??= this.#context.buildRouter()
     const router = provider ? this.connect(provider).router : this.#unknown
     router(req, res, next)

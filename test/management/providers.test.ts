@@ -6,6 +6,7 @@ import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.
 import type { ProviderSettings } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
+import { createBreakers } from '../../lib/web/core.ts'
 import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
@@ -371,7 +372,10 @@ describe('Microsoft Entra ID', () => {
     }
     const context = {
       providersTable: openProvidersTable(portal.knex),
-      events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
+      events: new EventLog(
+        { knex: portal.knex, logger: consoleLogger, breakers: createBreakers(portal.knex, consoleLogger) },
+        { clientAddress: 'none' },
+      ),
       logger: { info() {}, warn() {}, error() {} },
       urls: new PortalUrls(portal.url, '/'),
       outbound: {
