@@ -268,9 +268,18 @@ export class Sessions {
       throw new PortalSsoError('attempt_expired', 'the connection closed before the response was sent')
     }
     const { sessionID } = req
+    const { portal, slug } = signIn.provider
     res.once('close', () => {
-      if (!res.writableFinished) void this.#revocation.endQuietly(sessionID)
+      if (res.writableFinished) return
+      void this.#revocation.endQuietly(sessionID)
+      const message = 'the connection closed before the response was sent; the new session was ended'
+      this.#core.logger.warn({ portal, provider: slug }, message)
     })
+  }
+
+  /** True if `start` has started a session for this request. */
+  hasStarted(req: Request): boolean {
+    return this.#signIns.has(req)
   }
 
   /** Signs the user of this request out here. */

@@ -15,6 +15,8 @@ const provider = await useProvider()
 const open = closedAfterEach()
 const [, freshPostgres] = everyDatabase.find(([name]) => name === 'PostgreSQL')!
 const connections = 2
+/** knex prints lost connections. */
+const silent: Knex.Logger = { warn() {}, error() {} }
 const unavailable = 'the database or the user directory is not available'
 
 let redis: RedisClientType
@@ -28,7 +30,7 @@ beforeAll(async () => {
 afterAll(() => redis.close())
 beforeEach(async () => {
   database = await freshPostgres()
-  knex = knexModule({ ...database.config, pool: { min: 0, max: connections } })
+  knex = knexModule({ ...database.config, pool: { min: 0, max: connections }, log: silent })
   clock = takeClock()
 })
 afterEach(async () => {

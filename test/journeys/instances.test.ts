@@ -1,4 +1,5 @@
 /** @slow runs several processes */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -224,6 +225,35 @@ describe('two instances with one Redis and one database', () => {
     try {
       expect((await on(south, () => visitor.open(response))).url).toBe(`${url}/`)
       expect(await signedInOn(south)).toBe('ada@example.com')
+    } finally {
+      north = await startInstance(url, database)
+    }
+  })
+
+  it('finish 40 sign-ins on a reload, after one of them crashed during their callbacks', async () => {
+    balancer.serving = north
+    const visitors = Array.from({ length: 40 }, () => new Visitor())
+    const responses = await Promise.all(
+      visitors.map(async (each) => await responseUrl(each, await each.get(`${url}/login/acme`))),
+    )
+    const slow = signal()
+    provider.faults.tokenWaitsFor = slow.given
+    provider.requests.length = 0
+    const callbacks = visitors.map((each, n) => each.get(responses[n]!).catch(() => undefined))
+    // As many as one address may have in flight at a provider; the others have not sent their code yet.
+    while (sentCodes().length < 8) await sleep(5)
+    slow.give()
+    while (sentCodes().length < 20) await sleep(1)
+    await north.kill()
+    const received = await Promise.all(callbacks)
+    balancer.serving = south
+    try {
+      const cutOff = received.flatMap((seen, n) => (seen?.status === 303 ? [] : [n]))
+      expect(cutOff.length).toBeGreaterThan(10)
+      const landed = await Promise.all(cutOff.map((n) => visitors[n]!.open(responses[n]!)))
+      expect(landed.map(({ status }) => status)).toEqual(cutOff.map(() => 200))
+      expect(landed.map((seen) => seen.url)).toEqual(cutOff.map(() => `${url}/`))
+      for (const each of visitors) expect((await each.get(`${url}/portal`)).status).toBe(200)
     } finally {
       north = await startInstance(url, database)
     }
