@@ -5,8 +5,10 @@ import type { Mail } from '../mail/mail.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import type { Outage } from '../shared/outage.ts'
 import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import { toProblem } from '../web/pages.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
 import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
 
@@ -83,9 +85,9 @@ export function createMaintenance(
     retentionDays: number
   },
 ): Maintenance {
-  const { knex } = core
+  const { breakers, knex } = core
   const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
-  return new Maintenance(core, {
+  const tasks = {
     'summarize omitted records': () => refusalLog.summarize(),
     'retire providers': () => retireDueProviders(core, events, sessions.table),
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
@@ -97,7 +99,22 @@ export function createMaintenance(
     'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
     'delete redeemed codes': () => deleteInBatches(knex, 'sso_redeemed_codes', 'expires_at', HOUR),
     'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
-  })
+  } satisfies Record<string, Task>
+  return new Maintenance(core, reportingOutages(tasks, breakers.database.outage))
+}
+
+/** The failures of all tasks while the database is down are one outage. */
+function reportingOutages(tasks: Readonly<Record<string, Task>>, outage: Outage): Record<string, Task> {
+  const reporting = Object.entries(tasks).map(([name, perform]): [string, Task] => [
+    name,
+    async () => {
+      await perform().catch((error: unknown) => {
+        if (toProblem(error).code !== 'database_unavailable') throw error
+        outage.report(error)
+      })
+    },
+  ])
+  return Object.fromEntries(reporting)
 }
 
 /** Deleting millions of rows in one statement would hold its locks for minutes. */

@@ -1,10 +1,10 @@
 import { promisify } from 'node:util'
 import type { Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
-import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/time.ts'
+import type { Breakers } from '../web/core.ts'
 import { withStoreTimeout } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
 import type { SessionMatch, SessionsTable } from './sessions-table.ts'
@@ -26,7 +26,7 @@ const outageTimeoutMs = 50
 export type RevokedSessions = ReadonlyMap<string, number>
 
 interface RevocationModules {
-  database: CircuitBreaker
+  breakers: Breakers
   logger: Logger
   table: SessionsTable
   validity: SessionValidity
@@ -63,17 +63,17 @@ export class Revocation {
 
   /** Never rejects and never waits long, so that signing out works while the database is down. */
   async endQuietly(sessionId: string): Promise<RevokedSessions | undefined> {
-    const timeoutMs = this.#modules.database.isOpen ? outageTimeoutMs : revocationTimeoutMs
+    const timeoutMs = this.#modules.breakers.database.isOpen ? outageTimeoutMs : revocationTimeoutMs
     return await withTimeout(timeoutMs, this.revoke({ sessionId })).catch(() => undefined)
   }
 
   async #destroyInStores(sessionIds: readonly string[]): Promise<void> {
-    const { logger, stores } = this.#modules
+    const { breakers, logger, stores } = this.#modules
     const destroyed = sessionIds.flatMap((sessionId) =>
       [...stores.keys()].map((store) => withStoreTimeout(promisify(store.destroy.bind(store))(sessionId))),
     )
     const failed = (await Promise.allSettled(destroyed)).find((result) => result.status === 'rejected')
-    if (failed)
+    if (failed && !breakers.redis.isOpen)
       logger.warn(
         { cause: describeError(failed.reason) },
         'revoked sessions could not be removed from their store; they admit nobody',

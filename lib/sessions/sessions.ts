@@ -130,7 +130,7 @@ export class Sessions {
     this.locations = locations
     this.logoutTokens = new LogoutTokensTable(core.knex)
     const revocation = new Revocation({
-      database: core.breakers.database,
+      breakers: core.breakers,
       logger,
       table,
       validity,
