@@ -35,6 +35,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
   return new PortalSso(modules, async () => {
+    modules.rateLimiter.stop()
     await modules.maintenance.stop()
     await outbound.close()
     await database.close()
@@ -45,8 +46,8 @@ type Database = Awaited<ReturnType<typeof openDatabase>>
 
 /** Wires all modules together: each is built once, from `core` and the modules that it depends on. */
 // Long: one list of all modules, in the order in which they depend on each other.
-function createModules(settings: Settings, { knex }: Database, outbound: HttpClients): Modules {
-  const web = createWebModules(settings, knex)
+function createModules(settings: Settings, { clock, knex }: Database, outbound: HttpClients): Modules {
+  const web = createWebModules(settings, knex, clock)
   const { core, pages } = web
   const redis = settings.redis && limitRedis(settings.redis, core.breakers.redis)
   const events = new EventLog(core, settings.events)

@@ -1,9 +1,10 @@
-import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { Core } from '../web/core.ts'
 import { toProblem } from '../web/pages.ts'
@@ -61,8 +62,8 @@ export class EventLog {
     }
     const { portal, kind, userId, provider, reference, actor, detail } = sanitized
     try {
-      const inserted = this.#knex('sso_events').insert({
-        id: randomUUID(),
+      const row = insertInto('sso_events', {
+        id: timeOrderedUuid(),
         portal,
         at: new Date().toISOString(),
         kind,
@@ -73,7 +74,7 @@ export class EventLog {
         detail: JSON.stringify(detail ?? {}),
         client_address: clientAddress ?? null,
       })
-      await this.#database.run(inserted)
+      await this.#database.run(changeRows(this.#knex, row))
     } catch (error) {
       if (toProblem(error).code === 'database_unavailable') this.#database.outage.report(error)
       else this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')

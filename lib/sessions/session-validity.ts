@@ -1,7 +1,7 @@
 import type { Request } from 'express'
 import { StaleCache } from '../shared/cache.ts'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
-import type { Breakers } from '../web/core.ts'
+import type { Core } from '../web/core.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 import { isBuiltInStore } from './session-store.ts'
 import type { SessionsTable } from './sessions-table.ts'
@@ -16,6 +16,7 @@ interface LastSeen {
 
 /** Tells whether a session still has its row, and renews the row. */
 export class SessionValidity {
+  readonly #clock: Core['clock']
   readonly #database: CircuitBreaker
   readonly #table: SessionsTable
   readonly #limits: LimitsByPortal
@@ -25,12 +26,13 @@ export class SessionValidity {
 
   /** @param freshForMs how long a row that was read is not read again */
   constructor(
-    core: { breakers: Breakers },
+    { breakers, clock }: Pick<Core, 'breakers' | 'clock'>,
     table: SessionsTable,
     limits: LimitsByPortal,
     freshForMs: number,
   ) {
-    this.#database = core.breakers.database
+    this.#clock = clock
+    this.#database = breakers.database
     this.#table = table
     this.#limits = limits
     this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
@@ -47,7 +49,7 @@ export class SessionValidity {
    */
   async isValid({ sessionID, sessionStore }: Request, portal: string, onStale: () => void): Promise<boolean> {
     const { idleMs, renewAfterMs } = this.#limits.of(portal)
-    const unusedMs = ({ at }: LastSeen) => Date.now() - at
+    const unusedMs = ({ at }: LastSeen) => this.#clock.now() - at
     let isStale = false
     const onStaleRow = () => {
       isStale = true
@@ -64,6 +66,12 @@ export class SessionValidity {
       if (!isStale) await renewing
     }
     return true
+  }
+
+  /** The row is about to be written, so the first request need not read it. Call before the write: a revocation comes after it. */
+  expect(sessionId: string): void {
+    const now = Date.now()
+    this.#cache.set(sessionId, { at: now }, now)
   }
 
   /** Reads the row itself, never the cache. */
@@ -84,7 +92,7 @@ export class SessionValidity {
 
   async #renew(sessionId: string, lastSeen: LastSeen): Promise<void> {
     // Before the write, so that only one of many concurrent requests writes.
-    lastSeen.at = Date.now()
+    lastSeen.at = this.#clock.now()
     const renewing = this.#database.run(() => this.#table.renew(sessionId))
     await renewing.catch((error: unknown) => void this.#database.outage.report(error))
   }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { RedisLike } from '../sessions/redis-client.ts'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
@@ -209,7 +210,8 @@ export class RedeemedCodes {
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {
-      await this.#database.run(this.#knex('sso_redeemed_codes').insert({ id, expires_at: expiresAt }))
+      const row = insertInto('sso_redeemed_codes', { id, expires_at: expiresAt })
+      await this.#database.run(changeRows(this.#knex, row))
       return true
     } catch (error) {
       if (isUniqueViolation(error)) return false

@@ -129,6 +129,16 @@ export class UserCache {
     }, limits)
   }
 
+  /** A sign-in has just read the user, so the first request need not. @param askedAt when it began to read */
+  remember(user: User, portal: string, askedAt: number): void {
+    if (!isActive(user)) return
+    try {
+      this.#cache.set(JSON.stringify([portal, String(user.id)]), plainCopy(user) as User, askedAt)
+    } catch {
+      // Read each time.
+    }
+  }
+
   /** @param onStale see `StaleCache` */
   async findById(id: string, portal: string, onStale?: () => void): Promise<User | undefined> {
     const key = JSON.stringify([portal, id])

@@ -11,6 +11,7 @@ import { PortalUrls } from './urls.ts'
 /** The infrastructure that nearly every module needs. It knows nothing about users, providers or sessions. */
 export interface Core extends InstanceNames {
   readonly knex: Knex
+  readonly clock: Clock
   readonly logger: Logger
   readonly breakers: Breakers
   readonly portalOf: PortalResolver
@@ -20,6 +21,14 @@ export interface Core extends InstanceNames {
   readonly homePath: string
   /** @param purpose has keys of its own */
   seal(purpose: string): Seal
+}
+
+/** The database's time, which all instances share: `database/clock.ts`. */
+export interface Clock {
+  readonly offsetMs: number | undefined
+  readonly isWrong: boolean
+  now(): number
+  measure(): Promise<number>
 }
 
 /**
@@ -72,7 +81,7 @@ export function createBreakers(knex: Knex, logger: Logger): Breakers {
   }
 }
 
-export function createCore(options: CoreOptions, knex: Knex): Core {
+export function createCore(options: CoreOptions, knex: Knex, clock: Clock): Core {
   const { cookieName, keyScope, prefix } = options
   const logger = sanitizingLogger(options.logger)
   return {
@@ -80,6 +89,7 @@ export function createCore(options: CoreOptions, knex: Knex): Core {
     keyScope,
     prefix,
     knex,
+    clock,
     logger,
     breakers: createBreakers(knex, logger),
     portalOf: createPortalResolver(options.portal, options.baseUrl),
