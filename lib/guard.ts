@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from './events/error-handler.ts'
 import { maxAgeLimitSeconds } from './providers/setting-values.ts'
 import type { Sessions } from './sessions/sessions.ts'
@@ -52,13 +52,7 @@ export function guard(
       refuseClient(req, res, next)
       return
     }
-    setPrivateHeaders(res)
-    if (res.hasHeader('vary')) res.vary('Accept')
-    else res.setHeader('vary', 'Accept')
-    // Not `res.redirect`, which negotiates the type of a body that no browser shows.
-    res.statusCode = isSafeMethod(req) ? 302 : 303
-    res.setHeader('location', loginHref(returnPathOf(req)))
-    res.end()
+    redirectVisitor(res, isSafeMethod(req) ? 302 : 303, loginHref(returnPathOf(req)))
   }
 
   const passIfRecent = asyncHandler(async (req, res, next) => {
@@ -81,6 +75,16 @@ export function guard(
       else next()
     })
   }
+}
+
+/** Not `res.redirect`, which negotiates the type of a body that no browser shows. */
+function redirectVisitor(res: Response, status: number, href: string): void {
+  setPrivateHeaders(res)
+  if (res.hasHeader('vary')) res.vary('Accept')
+  else res.setHeader('vary', 'Accept')
+  res.statusCode = status
+  res.setHeader('location', href)
+  res.end()
 }
 
 /** A GET can be repeated after the sign-in. After a POST, the user returns to our page that contained the form. */

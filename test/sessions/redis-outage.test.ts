@@ -70,7 +70,7 @@ describe.each(outages)('while Redis %s', (title, begin) => {
     expect(new Set(others.map(({ seen }) => seen.status))).toEqual(new Set([503]))
     await sleep(100)
     const last = await timed(page)
-    expect(last.ms).toBeLessThan(300)
+    expect(last.ms).toBeLessThan(600)
     const lines = portal.logs.filter(({ message }) => message === 'Redis is not available')
     expect(lines).toHaveLength(1)
     const { reference } = lines[0]!.fields as { reference: string }
@@ -96,9 +96,7 @@ describe.each(outages)('while Redis %s', (title, begin) => {
     const reference = portal.logs.find(({ message }) => message === 'Redis is not available')?.fields
       .reference
     expect(seen.body).toContain(reference)
-    expect(messages().filter((message) => !message.startsWith('Redis cannot count'))).toEqual([
-      'Redis is not available',
-    ])
+    expect(messages()).toEqual(['Redis is not available'])
     const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(event.reference).toBe(reference)
     await end()
@@ -119,9 +117,7 @@ describe('a sign-in during which Redis starts to hang', () => {
     resume()
     while ((await page()).status === 503) await sleep(20)
     expect((await other.get(`${portal.url}/portal`)).status).toBe(302)
-    expect(messages().filter((message) => !message.startsWith('Redis cannot count'))).toEqual([
-      'Redis is not available',
-    ])
+    expect(messages()).toEqual(['Redis is not available'])
     expect(await portal.knex('sso_sessions')).toHaveLength(1)
   })
 })
