@@ -98,11 +98,12 @@ async function fill(): Promise<void> {
   const half = (acme: string, other: string) => `case when n % 2 = 0 then ${acme} else ${other} end`
   const slug = half("'acme'", `'p' || n % ${sizes.providers}`)
   const statements = [
+    `update sso_providers set issuer = 'https://' || slug || '.example' where slug <> 'acme'`,
     `insert into sso_users (id, portal, email, name, active, fields, created_at)
      select 'u' || n, 'default', 'u' || n || '@example.com', 'User', true, '{}', '' from ${series(sizes.people)}`,
     `insert into sso_identities (id, portal, user_id, provider_id, issuer, subject, linked_at, last_used_at)
      select 'i' || n, 'default', 'u' || n, ${half(`'${acmeId}'`, `'copy-' || n % ${sizes.providers}`)},
-       ${half(`'${issuer}'`, "'https://' || n % 100 || '.example'")}, 's' || n, '', '' from ${series(sizes.people)}`,
+       ${half(`'${issuer}'`, `'https://p' || n % ${sizes.providers} || '.example'`)}, 's' || n, '', '' from ${series(sizes.people)}`,
     // \`retired\` has old events only, and one user has half of the events.
     `insert into sso_events (id, portal, at, kind, user_id, provider, reference, detail)
      select gen_random_uuid()::text, 'default', ${time("n * interval '1 minute'")},
