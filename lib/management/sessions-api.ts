@@ -65,11 +65,14 @@ export class SessionsApi {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const { events, sessions } = this.#context
     const read = readFilter(filter)
-    const ended = await sessions.endAll(await this.#matching(read, options))
-    const total = [...ended.values()].reduce((sum, count) => sum + count, 0)
-    const detail = { sessions: total }
-    if (total > 0) await events.record({ kind: 'sessions-ended', portal, ...read, actor, detail })
-    return total
+    const match = await this.#matching(read, options)
+    const found = await sessions.table.count(match)
+    // Both come first: if this instance dies, another one ends the sessions, and the event names the actor.
+    const ending = await sessions.table.recordEnding(match)
+    const detail = { sessions: found }
+    if (found > 0) await events.record({ kind: 'sessions-ended', portal, ...read, actor, detail })
+    const ended = await sessions.finish(ending)
+    return [...ended.values()].reduce((sum, count) => sum + count, 0)
   }
 
   /** A mistyped slug must not look like a provider without sessions. */

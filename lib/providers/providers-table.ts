@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
+import { selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
@@ -77,6 +78,17 @@ export const providersPerPage = 50
 /** A statement names no more: the order of the login page, for example, has one condition for each. */
 const maxNamed = 1000
 
+/** Decides whether a connection was built from the row as it is now. */
+export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication'>
+type StateRow = Pick<Provider, 'id' | 'version'> & {
+  enabled: unknown
+  reauthentication: Provider['reauthentication'] | null
+  retire_at: string | null
+}
+
+const stateOfProvider = `select id, version, enabled, reauthentication, retire_at from sso_providers
+  where portal = ? and slug = ? and removed_at is null`
+
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
   { column: 'position' },
@@ -150,6 +162,20 @@ export class ProvidersTable {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
     const row = await this.#rows().select(this.#columns).where({ portal, slug }).first()
     return row && providerFromRow(row)
+  }
+
+  /** As `find`, but reads only what a current connection of the provider needs. */
+  async findState(portal: string, slug: unknown): Promise<ProviderState | undefined> {
+    if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
+    const [row] = await selectRows<StateRow>(this.#knex, { sql: stateOfProvider, bindings: [portal, slug] })
+    if (!row) return undefined
+    const { id, version, reauthentication, enabled, retire_at: retireAt } = row
+    return {
+      id,
+      version,
+      reauthentication: reauthentication ?? undefined,
+      enabled: isEnabled({ enabled, retireAt }),
+    }
   }
 
   async get(portal: string, slug: string): Promise<Provider> {
@@ -420,15 +446,19 @@ function conflictError({ slug }: Provider): ManagementError {
 export function providerFromRow(row: ProviderRow): Provider {
   const state: Record<string, unknown> = {}
   for (const name of stateNames) state[name] = row[name] ?? undefined
-  const { enabled, retireAt, lastTest } = state
+  const { lastTest } = state
   return {
     ...readStoredSettings(row),
     ...(state as Pick<Provider, (typeof stateNames)[number]>),
-    // After its retirement date a provider is disabled for every caller, even if the row is still enabled.
-    enabled: Boolean(enabled) && (retireAt === undefined || String(retireAt) > new Date().toISOString()),
+    enabled: isEnabled(state),
     recommended: Boolean(row.recommended),
     lastTest: lastTest === undefined ? undefined : (JSON.parse(String(lastTest)) as Provider['lastTest']),
   }
+}
+
+/** After its retirement date a provider is disabled for every caller, even if the row is still enabled. */
+function isEnabled({ enabled, retireAt }: { enabled?: unknown; retireAt?: unknown }): boolean {
+  return Boolean(enabled) && (retireAt == null || String(retireAt) > new Date().toISOString())
 }
 
 /** A window that is extended keeps the time at which it opened. */
