@@ -301,9 +301,9 @@ function cursorOf(event: Pick<StoredEvent, 'at' | 'id'> | undefined): string | u
   return event && `${event.at}_${event.id}`
 }
 
+/** Both ends belong to it. */
 interface Range {
   from: string
-  /** inclusive only with `beforeId` */
   to: string
   /** of the last event that was shown at `to` */
   beforeId: string | undefined
@@ -311,21 +311,21 @@ interface Range {
 
 function readRange({ from, to, before }: EventFilter): Range {
   const start = from === undefined ? '' : isoDate('from', from)
-  const end = to === undefined ? lastDate : isoDate('to', to)
+  const end = to === undefined ? lastDate : isoDate('to', to, -1)
   if (before === undefined) return { from: start, to: end, beforeId: undefined }
   const [at = '', id = ''] = before.split('_')
   if (!/^[\da-f-]{36}$/.test(id))
     throw new ConfigurationError('before: use the `next` value of the previous page')
   const cursor = isoDate('before', at)
-  return end <= cursor
+  return cursor > end
     ? { from: start, to: end, beforeId: undefined }
     : { from: start, to: cursor, beforeId: id }
 }
 
 /**
  * Selects the range of the index that begins with the portal and the columns of `indexed`, newest first. PostgreSQL would read the
- * index of the portal instead if it expects many of these events, however old they are. So there, the range is of
- * several columns.
+ * index of the portal instead if it expects many of these events, however old they are. So there, the range is of several
+ * columns, with `<=`: for `<`, it would expect none.
  */
 function selectRange(
   query: Knex.QueryBuilder,
@@ -339,15 +339,14 @@ function selectRange(
   const tuple = `(${columns.join(', ')})`
   const values = `(${columns.map(() => '?').join(', ')})`
   const bound = (at: string) => [...names.map((name) => indexed[name] ?? ''), at]
-  query.whereRaw(`${tuple} >= ${values}`, bound(from))
+  query.whereRaw(`${tuple} >= ${values} and ${tuple} <= ${values}`, [...bound(from), ...bound(to)])
   // In this form, the database starts reading the index at the cursor.
-  query.whereRaw(`${tuple} ${beforeId === undefined ? '<' : '<='} ${values}`, bound(to))
   if (beforeId !== undefined) query.where((rest) => rest.where('at', '<', to).orWhere('id', '<', beforeId))
   query.orderBy([...columns, 'id'].map((column) => ({ column, order: 'desc' })))
 }
 
-function isoDate(name: string, text: string): string {
-  const at = new Date(text)
+function isoDate(name: string, text: string, addedMs = 0): string {
+  const at = new Date(Date.parse(text) + addedMs)
   if (Number.isNaN(at.getTime()))
     throw new ConfigurationError(`${name}: write a date such as \`2027-01-31T12:00:00Z\``)
   return at.toISOString()

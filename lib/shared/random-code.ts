@@ -7,3 +7,8 @@ export const unambiguousCharacters = '23456789ABCDEFGHJKLMNPQRSTUVWXYZ'
 export function randomCode(length: number): string {
   return Array.from({ length }, () => unambiguousCharacters[randomInt(unambiguousCharacters.length)]).join('')
 }
+
+/** Eight characters without look-alikes. The user sees them; the operator finds them in the log and in `sso_events`. */
+export function newReference(): string {
+  return randomCode(8)
+}

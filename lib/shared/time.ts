@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-
 import { CheckError } from './errors.ts'
 
 /** Units in milliseconds. */
@@ -25,9 +24,4 @@ export async function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Pr
 export function timeOrderedUuid(): string {
   const time = Date.now().toString(16).padStart(12, '0')
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
-}
-
-/** Eight characters without look-alikes. The user sees them; the operator finds them in the log and in `sso_events`. */
-export function newReference(): string {
-  return randomCode(8)
 }
