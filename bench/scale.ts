@@ -1,6 +1,7 @@
 /**
  * Prints a Markdown table: how long pages take with a million users, compared with an empty database, on SQLite and PostgreSQL. Half
- * of the users, events and sessions belong to the measured portal and its provider. `--share=0.01` fills a hundredth of the rows.
+ * of the users, events and sessions belong to the measured portal and its provider. `--share=0.01` fills a hundredth of the rows, and
+ * `--only=SQLite` measures one database.
  */
 import { parseArgs } from 'node:util'
 import knexModule, { type Knex } from 'knex'
@@ -11,7 +12,9 @@ import { mountDefault, startPortal, type TestPortal } from '../test/support/port
 import { postgres } from '../test/support/services/postgres.ts'
 import { Visitor } from '../test/support/visitor.ts'
 
-const { values: options } = parseArgs({ options: { share: { type: 'string', default: '1' } } })
+const { values: options } = parseArgs({
+  options: { share: { type: 'string', default: '1' }, only: { type: 'string' } },
+})
 const rows = (full: number) => Math.round(full * Number(options.share))
 const sizes = {
   portals: 1000,
@@ -157,6 +160,7 @@ try {
     ['PostgreSQL', freshPostgres],
   ] as const
   for (const [name, fresh] of databases) {
+    if ((options.only ?? name) !== name) continue
     const empty = await start(fresh, false)
     const full = await start(fresh, true)
     for (const [what, operation] of operations) {
