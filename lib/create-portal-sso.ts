@@ -35,6 +35,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
   return new PortalSso(modules, async () => {
+    await modules.signIn.healthProbes.stop()
     await modules.maintenance.stop()
     await outbound.close()
     await database.close()
@@ -96,6 +97,7 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
     logout,
     maintenance: createMaintenance(core, {
       ...shared,
+      healthProbes: signIn.healthProbes,
       adminMail: settings.adminMail,
       retentionDays: settings.events.retentionDays,
     }),

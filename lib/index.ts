@@ -57,7 +57,7 @@ export type { ProvidersApi } from './management/providers-api.ts'
 export type { UpdateOptions } from './management/save-provider.ts'
 export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
-export type { Check, Provider } from './providers/provider.ts'
+export type { Check, Provider, ProviderHealth } from './providers/provider.ts'
 export type {
   AssertionAudience,
   ClientAuthentication,

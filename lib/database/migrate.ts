@@ -12,6 +12,7 @@ import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
 import * as clientDetection from './migrations/008-client-detection.ts'
 import * as pushedRequests from './migrations/009-pushed-requests.ts'
+import * as providerHealth from './migrations/010-provider-health.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -31,6 +32,7 @@ const migrations: Migration[] = [
   { name: '007-reauthentication', ...reauthentication },
   { name: '008-client-detection', ...clientDetection },
   { name: '009-pushed-requests', ...pushedRequests },
+  { name: '010-provider-health', ...providerHealth },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

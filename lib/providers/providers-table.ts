@@ -4,7 +4,7 @@ import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
-import { type Check, type Provider, slugPattern } from './provider.ts'
+import { type Check, type Provider, type ProviderHealth, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
 import {
   changedSettings,
@@ -55,6 +55,16 @@ export type ProviderRow = Readonly<Record<string, unknown>>
 export const providerColumns = (): Record<string, string> =>
   Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
+/** Columns of `sso_provider_health`, for reads of both tables. */
+export const healthColumns = {
+  failingSince: 'failing_since',
+  faultyEndpoint: 'endpoint',
+  fault: 'fault',
+  checkedAt: 'checked_at',
+}
+
+const healthJoin = ['sso_provider_health', 'provider_id', 'id'] as const
+
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
   { column: 'position' },
@@ -67,7 +77,7 @@ export class ProvidersTable {
   readonly #knex: Knex
   readonly secretBox: SecretBox
   readonly #secretReferences: SecretReferences
-  readonly #columns = providerColumns()
+  readonly #columns = { ...providerColumns(), ...healthColumns }
 
   /** @param options.secrets at least one, newest first */
   constructor(
@@ -82,6 +92,7 @@ export class ProvidersTable {
   /** In the order of the login page. */
   async list(portal: string): Promise<Provider[]> {
     const rows: ProviderRow[] = await this.#rows()
+      .leftJoin(...healthJoin)
       .select(this.#columns)
       .where({ portal })
       .orderBy(pickerOrder)
@@ -100,7 +111,11 @@ export class ProvidersTable {
   /** @param slug untrusted: text that cannot be a slug never reaches the database (PostgreSQL fails on a NUL) */
   async find(portal: string, slug: unknown): Promise<Provider | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const row = await this.#rows().select(this.#columns).where({ portal, slug }).first()
+    const row = await this.#rows()
+      .leftJoin(...healthJoin)
+      .select(this.#columns)
+      .where({ portal, slug })
+      .first()
     return row && providerFromRow(row)
   }
 
@@ -200,6 +215,7 @@ export class ProvidersTable {
       })
     // Settings that were tested together must be saved together.
     if (updated === 0) throw conflictError(provider)
+    await this.#clearHealth(provider.id)
     return await this.get(provider.portal, provider.slug)
   }
 
@@ -224,6 +240,7 @@ export class ProvidersTable {
     const retired = how.endsSessions && { retire_at: now }
     const changes = { enabled: false, ...removed, ...retired, ...this.#newVersion(now) }
     await this.#rows().where({ id }).update(changes)
+    await this.#clearHealth(id)
   }
 
   /** @param slug omitted: no provider is recommended */
@@ -280,6 +297,11 @@ export class ProvidersTable {
     return this.#knex('sso_providers').whereNull('removed_at')
   }
 
+  /** The fault of earlier settings says nothing about the new ones. A disabled provider is not probed. */
+  async #clearHealth(id: string): Promise<void> {
+    await this.#knex('sso_provider_health').where({ provider_id: id }).delete()
+  }
+
   /** Other instances read a row again, and drop its connection, when its version changes. */
   #newVersion(now = new Date().toISOString()): object {
     return { version: this.#knex.raw('version + 1'), updated_at: now }
@@ -331,12 +353,14 @@ export function providerFromRow(row: ProviderRow): Provider {
   const state: Record<string, unknown> = {}
   for (const name of stateNames) state[name] = row[name] ?? undefined
   const { enabled, retireAt, lastTest } = state
+  const { failingSince: since, faultyEndpoint: endpoint, fault, checkedAt } = row
   return {
     ...readStoredSettings(row),
     ...(state as Pick<Provider, (typeof stateNames)[number]>),
     // After its retirement date a provider is disabled for every caller, even if the row is still enabled.
     enabled: Boolean(enabled) && (retireAt === undefined || String(retireAt) > new Date().toISOString()),
     recommended: Boolean(row.recommended),
+    health: since ? ({ since, endpoint, fault, checkedAt } as ProviderHealth) : undefined,
     lastTest: lastTest === undefined ? undefined : (JSON.parse(String(lastTest)) as Provider['lastTest']),
   }
 }

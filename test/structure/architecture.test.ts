@@ -19,6 +19,7 @@ const layers = [
   ['providers'],
   ['oidc'],
   ['sessions'],
+  ['health'],
   ['one-time-links'],
   ['sign-in'],
   ['registration'],
