@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
+import { type Logger, sanitizingLogger } from '../shared/logger.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { DatabaseClock } from './clock.ts'
 import { connectDatabase, type Database, explainDatabaseError, isMissingTable, isSqlite } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
@@ -174,17 +176,20 @@ function isRace(error: unknown): boolean {
 export async function openDatabase(options: {
   database: Knex | Knex.Config | string
   migrate: boolean
-}): Promise<Database> {
+  logger: Logger
+}): Promise<Database & { clock: DatabaseClock }> {
   const database = connectDatabase(options.database)
+  const clock = new DatabaseClock(database.knex, sanitizingLogger(options.logger))
   try {
     if (isMysql(database.knex)) await assertMysqlSettings(database.knex)
     await (options.migrate ? migrate(database.knex) : assertUpToDate(database.knex))
+    await clock.measure()
   } catch (error) {
     // knex would wait half a minute for a server that does not respond.
     await withTimeout(SECOND, database.close()).catch(() => {})
     throw explainDatabaseError(error, database.knex)
   }
-  return database
+  return { ...database, clock }
 }
 
 async function assertUpToDate(knex: Knex): Promise<void> {
