@@ -40,6 +40,7 @@ interface Probe {
  * failed are probed. No request waits for any of this, and a successful sign-in costs no statement.
  */
 export class HealthProbes {
+  readonly #clock: Core['clock']
   readonly #knex: Knex
   readonly #logger: Core['logger']
   readonly #events: EventLog
@@ -54,9 +55,10 @@ export class HealthProbes {
   readonly #stopping = new AbortController()
 
   constructor(
-    { knex, logger }: Pick<Core, 'knex' | 'logger'>,
+    { clock, knex, logger }: Pick<Core, 'clock' | 'knex' | 'logger'>,
     { events, outbound }: { events: EventLog; outbound: HttpClients },
   ) {
+    this.#clock = clock
     this.#knex = knex
     this.#logger = logger
     this.#events = events
@@ -108,7 +110,7 @@ export class HealthProbes {
     const due: (ProviderRow & { claimedAt: string })[] = await this.#rows()
       .join('sso_providers', 'id', 'provider_id')
       .select({ ...providerColumns(), ...healthColumns, claimedAt: 'claimed_at' })
-      .where('due_at', '<=', timestamp())
+      .where('due_at', '<=', this.#timestamp())
       .orderBy('due_at')
       .limit(maxProbes)
     const probes = due.map(async (row) => {
@@ -166,9 +168,9 @@ export class HealthProbes {
 
   /** @returns `undefined` if another instance probes it, or has probed it within the last minute */
   async #claimWorking(provider_id: string): Promise<string | undefined> {
-    const now = timestamp()
+    const now = this.#timestamp()
     try {
-      await this.#rows().insert({ provider_id, claimed_at: now, due_at: timestamp(minPauseMs) })
+      await this.#rows().insert({ provider_id, claimed_at: now, due_at: this.#timestamp(minPauseMs) })
       return now
     } catch (error) {
       if (!isUniqueViolation(error)) throw error
@@ -180,7 +182,7 @@ export class HealthProbes {
 
   /** @returns `undefined` if another instance probes it, or has just probed it */
   async #claimFailing(id: string): Promise<string | undefined> {
-    const latest = timestamp(-suspicionPauseMs)
+    const latest = this.#timestamp(-suspicionPauseMs)
     return await this.#claim(id, (rows) => rows.where('claimed_at', '<=', latest))
   }
 
@@ -188,9 +190,9 @@ export class HealthProbes {
     provider_id: string,
     isFree: (rows: Knex.QueryBuilder) => Knex.QueryBuilder,
   ): Promise<string | undefined> {
-    const now = timestamp()
+    const now = this.#timestamp()
     // If this instance dies, another one probes it a minute later.
-    const claim = { claimed_at: now, due_at: timestamp(minPauseMs) }
+    const claim = { claimed_at: now, due_at: this.#timestamp(minPauseMs) }
     return (await isFree(this.#rows().where({ provider_id })).update(claim)) === 1 ? now : undefined
   }
 
@@ -207,16 +209,21 @@ export class HealthProbes {
 
   /** No fault, or an unclear result: the state stays as it is, and the next probe has to wait. */
   async #keep({ provider: { id, health }, claimedAt }: Probe): Promise<void> {
-    const due_at = timestamp(pauseMs(health))
+    const due_at = this.#timestamp(this.#pauseMs(health))
     await this.#rows()
       .where({ provider_id: id, claimed_at: claimedAt })
-      .update({ checked_at: timestamp(), due_at })
+      .update({ checked_at: this.#timestamp(), due_at })
   }
 
   async #recordFault({ provider, claimedAt }: Probe, { endpoint, fault }: Fault): Promise<void> {
     const { id, portal, slug, health } = provider
     const claimed = () => this.#rows().where({ provider_id: id, claimed_at: claimedAt })
-    const found = { endpoint, fault, checked_at: timestamp(), due_at: timestamp(pauseMs(health)) }
+    const found = {
+      endpoint,
+      fault,
+      checked_at: this.#timestamp(),
+      due_at: this.#timestamp(this.#pauseMs(health)),
+    }
     // Of two probes, one starts the outage.
     const started = await claimed()
       .whereNull('failing_since')
@@ -260,20 +267,21 @@ export class HealthProbes {
     await this.#rows()
       .whereNotExists(enabled)
       .orWhere((rows) =>
-        rows.whereNull('failing_since').whereNotNull('checked_at').where('due_at', '<=', timestamp()),
+        rows.whereNull('failing_since').whereNotNull('checked_at').where('due_at', '<=', this.#timestamp()),
       )
       .delete()
   }
-}
 
-/** As long as the outage has lasted, within bounds: each pause about doubles it. */
-function pauseMs(health: ProviderHealth | undefined): number {
-  const outageMs = health ? Date.now() - Date.parse(health.since) : 0
-  return Math.min(Math.max(outageMs, minPauseMs), maxPauseMs)
-}
+  /** As long as the outage has lasted, within bounds: each pause about doubles it. */
+  #pauseMs(health: ProviderHealth | undefined): number {
+    const outageMs = health ? this.#clock.now() - Date.parse(health.since) : 0
+    return Math.min(Math.max(outageMs, minPauseMs), maxPauseMs)
+  }
 
-function timestamp(inMs = 0): string {
-  return new Date(Date.now() + inMs).toISOString()
+  /** By the database's time: an instance whose clock is wrong must not reserve a provider for an hour. */
+  #timestamp(inMs = 0): string {
+    return new Date(this.#clock.now() + inMs).toISOString()
+  }
 }
 
 function withSignal(outbound: HttpClient, signal: AbortSignal): HttpClient {
