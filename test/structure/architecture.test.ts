@@ -146,6 +146,10 @@ describe('the code of lib', () => {
     expect(sources.find(({ file }) => file === 'oidc/http-client.ts')!.code).toMatch(/dispatcher\.request\(/)
   })
 
+  it('uses nothing that PgBouncer in transaction mode or a distributed PostgreSQL lacks', () => {
+    expect(matches(/advisory_(?:xact_)?lock|\bGET_LOCK\b|'?\blisten \w+'|\bnotify \w+'|\bnextval\b|\bset session\b/gi)).toEqual([])
+  })
+
   it('has no top-level await, so that CommonJS can require it', () => {
     expect(matches(/^(await|for await)\b.*|^(export )?(const|let) [^\n]*= await\b.*/gm)).toEqual([])
   })
