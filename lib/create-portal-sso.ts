@@ -35,11 +35,12 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const database = await openDatabase(settings)
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
-  const { maintenance, sessions, signIn } = modules
+  const { maintenance, rateLimiter, sessions, signIn } = modules
   // Requests in flight come first, because they need all others; the database is last.
   const close = async () =>
     await closeAll([
       () => sessions.drain(),
+      async () => rateLimiter.stop(),
       () => signIn.healthProbes.stop(),
       () => maintenance.stop(),
       () => outbound.close(),

@@ -14,7 +14,9 @@ import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
 import * as clientDetection from './migrations/008-client-detection.ts'
 import * as pushedRequests from './migrations/009-pushed-requests.ts'
-import * as providerHealth from './migrations/010-provider-health.ts'
+import * as indexesForLargeTables from './migrations/010-indexes-for-large-tables.ts'
+import * as sessionEndings from './migrations/011-session-endings.ts'
+import * as providerHealth from './migrations/012-provider-health.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -34,7 +36,9 @@ const migrations: Migration[] = [
   { name: '007-reauthentication', ...reauthentication },
   { name: '008-client-detection', ...clientDetection },
   { name: '009-pushed-requests', ...pushedRequests },
-  { name: '010-provider-health', ...providerHealth },
+  { name: '010-indexes-for-large-tables', ...indexesForLargeTables },
+  { name: '011-session-endings', ...sessionEndings },
+  { name: '012-provider-health', ...providerHealth },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

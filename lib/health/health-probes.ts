@@ -109,7 +109,7 @@ export class HealthProbes {
     await this.#deleteUseless()
     const due: (ProviderRow & { claimedAt: string })[] = await this.#rows()
       .join('sso_providers', 'id', 'provider_id')
-      .select({ ...providerColumns(), ...healthColumns, claimedAt: 'claimed_at' })
+      .select({ ...providerColumns(), claimedAt: 'claimed_at' }, ...healthColumns)
       .where('due_at', '<=', this.#timestamp())
       .orderBy('due_at')
       .limit(maxProbes)

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
 import type { Request, RequestHandler } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
@@ -134,12 +135,17 @@ const lookUpTimeoutMs = SECOND / 2
  * hanging, and must not treat the user as signed out.
  */
 export class TimeLimitedRedisStore extends RedisStore {
+  /** Set by express-session. */
+  declare generate: (req: Request) => void
   readonly #client: RedisLike
   readonly #keyPrefix: string
   readonly #limits: LimitsByPortal
+  #isCluster = false
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
+  /** sessions that are, or may be, in Redis, each with what this request wrote last */
+  readonly #sent = new WeakMap<object, string | undefined>()
   readonly #writtenAt = new LRUCache<string, number>({
     maxSize: maxRememberedWrites,
     sizeCalculation: () => 1,
@@ -173,6 +179,7 @@ export class TimeLimitedRedisStore extends RedisStore {
   override createSession(req: Request, data: SessionData) {
     const session = super.createSession(req, data)
     persisted.add(session)
+    this.#sent.set(session, undefined)
     return session
   }
 
@@ -180,12 +187,29 @@ export class TimeLimitedRedisStore extends RedisStore {
     await callbackify(super.get(sid), done)
   }
 
+  /** A new session that was never sent to the store needs no command to delete it. */
+  override regenerate(req: Request, done: (error?: unknown) => unknown): void {
+    if (!req.session || this.#sent.has(req.session)) {
+      super.regenerate(req, done)
+      return
+    }
+    this.generate(req)
+    done()
+  }
+
   override async set(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
+    const content = JSON.stringify({ ...data, cookie: undefined })
+    // express-session writes the session of a sign-in again at the end of the response.
+    const isWritten = this.#sent.get(data) === content && !this.#isDue(sid, data, now)
+    if (isWritten) return done?.()
+    // Before the write, which may succeed even if it times out.
+    this.#sent.set(data, undefined)
     const set = persisted.has(data) ? this.#overwriting.set(sid, data) : super.set(sid, data)
     // Only after the write: one that failed must not suppress the next.
     const noted = set.then(() => {
       persisted.add(data)
+      this.#sent.set(data, content)
       this.#writtenAt.set(sid, now)
     })
     await callbackify(noted, done)
@@ -193,7 +217,7 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    if (now - (this.#writtenAt.get(sid) ?? 0) < this.#limits.storeTtl(data).renewAfterMs) return done?.()
+    if (!this.#isDue(sid, data, now)) return done?.()
     // Before the write, so that only one of many concurrent requests writes.
     this.#writtenAt.set(sid, now)
     const touched = super.touch(sid, data).catch((error: unknown) => {
@@ -207,6 +231,33 @@ export class TimeLimitedRedisStore extends RedisStore {
     this.#writtenAt.delete(sid)
     await callbackify(super.destroy(sid), done)
   }
+
+  #isDue(sid: string, data: SessionData, now: number): boolean {
+    return now - (this.#writtenAt.get(sid) ?? 0) >= this.#limits.storeTtl(data).renewAfterMs
+  }
+
+  /** One command, except in a cluster, where the keys are on several nodes. */
+  async destroyTogether(sessionIds: readonly string[]): Promise<void> {
+    const keys = sessionIds.map((id) => this.#keyPrefix + id)
+    for (const id of sessionIds) this.#writtenAt.delete(id)
+    try {
+      if (!this.#isCluster) return void (await this.#client.del(keys))
+    } catch (error) {
+      if (!describeError(error).includes('CROSSSLOT')) throw error
+      this.#isCluster = true
+    }
+    await Promise.all(keys.map((key) => this.#client.del([key])))
+  }
+}
+
+/** @throws PortalSsoError `session_unavailable` when the session store fails or takes too long */
+export async function destroyTogether(store: Store, sessionIds: readonly string[]): Promise<void> {
+  const destroyOne = promisify(store.destroy.bind(store))
+  const destroyed =
+    store instanceof TimeLimitedRedisStore
+      ? store.destroyTogether(sessionIds)
+      : Promise.all(sessionIds.map((id) => destroyOne(id)))
+  await withStoreTimeout<unknown>(destroyed)
 }
 
 async function callbackify(result: Promise<unknown>, done: Done = () => {}): Promise<void> {
