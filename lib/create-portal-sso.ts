@@ -16,7 +16,7 @@ import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { PortalSso } from './portal-sso.ts'
 import { ProvidersTable } from './providers/providers-table.ts'
 import { Registrations } from './registration/registrations.ts'
-import { assertRedisClient } from './sessions/session-store.ts'
+import { assertRedisClient, limitRedis } from './sessions/redis-client.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
@@ -64,6 +64,7 @@ type Database = Awaited<ReturnType<typeof openDatabase>>
 function createModules(settings: Settings, { clock, knex }: Database, outbound: HttpClients): Modules {
   const web = createWebModules(settings, knex, clock)
   const { core, pages } = web
+  const redis = settings.redis && limitRedis(settings.redis, core.breakers.redis)
   const events = new EventLog(core, settings.events)
   const recordsPerMinute = settings.rateLimits ? settings.rateLimits.records : Number.POSITIVE_INFINITY
   const refusalLog = new RefusalLog(core, events, recordsPerMinute)
@@ -74,7 +75,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
     cacheSeconds: settings.session.userCacheSeconds,
   })
   const providersTable = new ProvidersTable(core, settings)
-  const sessions = new Sessions(core, users.cache, events, settings)
+  const sessions = new Sessions(core, users.cache, events, { ...settings, redis })
   const oneTimeLinks = new OneTimeLinks(core)
   const shared = {
     ...web,
@@ -91,7 +92,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
   const signIn = new SignIn(core, {
     ...shared,
     linking: settings.linking,
-    redis: settings.redis,
+    redis,
     registrationPolicy: settings.registration,
     buildRouter: (connection) => providerRouter(connection, modules),
   })
