@@ -121,10 +121,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
     posted: [web.refuseCrossSitePosts, web.form, sessions.revalidate],
     rateLimits: settings.rateLimits,
     registration,
-    serviceHealth: new ServiceHealth(core, {
-      redis: settings.redis,
-      userCacheSeconds: settings.session.userCacheSeconds,
-    }),
+    serviceHealth: new ServiceHealth(core, redis, settings.session.userCacheSeconds),
     signIn,
     testSignIns,
   }

@@ -1,6 +1,6 @@
 import { type Response, Router } from 'express'
 import { pendingMigrations } from '../database/migrate.ts'
-import type { RedisLike } from '../sessions/session-store.ts'
+import type { RedisLike } from '../sessions/redis-client.ts'
 import { describeError } from '../shared/errors.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -31,12 +31,6 @@ export interface Health {
   clock: PartHealth & { offsetMs?: number | undefined }
 }
 
-interface ServiceHealthOptions {
-  redis: RedisLike | undefined
-  /** for how long a signed-in user is not read again */
-  userCacheSeconds: number
-}
-
 /** how long signed-in users may continue while the database is down */
 const staleIfErrorMs = 10 * MINUTE
 /** Attacker: a client that asks all the time. The checks run once a second at most. */
@@ -50,7 +44,7 @@ const migrationsCheckMs = MINUTE
 /** Checks what this instance needs, for orchestrators and for code. */
 export class ServiceHealth {
   readonly #core: Pick<Core, 'clock' | 'knex'>
-  readonly #options: ServiceHealthOptions
+  readonly #userCacheSeconds: number
   readonly #database: PartCheck
   readonly #redis: PartCheck | undefined
   #pendingMigrations: string[] = []
@@ -61,10 +55,14 @@ export class ServiceHealth {
   /** Set when the instance begins to close. */
   isClosing = false
 
-  constructor(core: Pick<Core, 'clock' | 'knex' | 'prefix'>, options: ServiceHealthOptions) {
-    const { redis } = options
+  /** @param userCacheSeconds for how long a signed-in user is not read again */
+  constructor(
+    core: Pick<Core, 'clock' | 'knex' | 'prefix'>,
+    redis: RedisLike | undefined,
+    userCacheSeconds: number,
+  ) {
     this.#core = core
-    this.#options = options
+    this.#userCacheSeconds = userCacheSeconds
     this.#database = new PartCheck(() => this.#checkDatabase())
     this.#redis = redis && new PartCheck(() => redis.get(`${core.prefix}health`))
   }
@@ -98,7 +96,7 @@ export class ServiceHealth {
     if (!hasRedis && !this.usesHostSession) return true
     if (hasDatabase) return false
     const isOutdated = Date.now() - (this.#database.failingSince ?? Infinity) > staleIfErrorMs
-    return this.usesHostSession || this.#options.userCacheSeconds === 0 || isOutdated
+    return this.usesHostSession || this.#userCacheSeconds === 0 || isOutdated
   }
 
   async #checkDatabase(): Promise<void> {
