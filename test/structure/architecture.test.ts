@@ -147,7 +147,11 @@ describe('the code of lib', () => {
   })
 
   it('uses nothing that PgBouncer in transaction mode or a distributed PostgreSQL lacks', () => {
-    expect(matches(/advisory_(?:xact_)?lock|\bGET_LOCK\b|'?\blisten \w+'|\bnotify \w+'|\bnextval\b|\bset session\b/gi)).toEqual([])
+    expect(
+      matches(
+        /advisory_(?:xact_)?lock|\bGET_LOCK\b|'?\blisten \w+'|\bnotify \w+'|\bnextval\b|\bset session\b/gi,
+      ),
+    ).toEqual([])
   })
 
   it('has no top-level await, so that CommonJS can require it', () => {
