@@ -1,11 +1,10 @@
-import { setImmediate } from 'node:timers/promises'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { DAY, HOUR, MINUTE, nextTurn, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
 import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
@@ -137,6 +136,6 @@ async function deleteInBatches(
       .pluck('id')
     if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
     if (ids.length < batchSize) return
-    await setImmediate()
+    await nextTurn()
   }
 }

@@ -1,9 +1,8 @@
-import { setImmediate } from 'node:timers/promises'
 import type { Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { withTimeout } from '../shared/time.ts'
+import { nextTurn, withTimeout } from '../shared/time.ts'
 import { destroyTogether } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
 import type { SessionEnding, SessionMatch, SessionsTable } from './sessions-table.ts'
@@ -77,7 +76,7 @@ export class Revocation {
   async #destroyIn(store: Store, sessionIds: readonly string[]): Promise<void> {
     try {
       for (let at = 0; at < sessionIds.length; at += storeBatchSize) {
-        if (at > 0) await setImmediate()
+        if (at > 0) await nextTurn()
         await destroyTogether(store, sessionIds.slice(at, at + storeBatchSize))
       }
     } catch (error) {

@@ -18,3 +18,8 @@ export async function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Pr
     clearTimeout(timer)
   }
 }
+
+/** Lets the requests that wait for this process have their turn. */
+export async function nextTurn(): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve))
+}

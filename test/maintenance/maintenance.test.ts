@@ -6,6 +6,7 @@ import { Maintenance } from '../../lib/maintenance/maintenance.ts'
 import { sanitizingLogger } from '../../lib/shared/logger.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
+import { recordDeletions } from '../support/deletions.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
@@ -320,7 +321,7 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
       })
     })
 
-    it('at most 20,000 rows of a table per run, oldest first; the next run continues', async () => {
+    it('at most 20,000 rows of a table per run, oldest first, in batches with a turn for other requests; the next run continues', async () => {
       const rows = Array.from({ length: 20_300 }, (_, n) => ({
         ...aging.sso_logout_tokens.row,
         id: `token ${n}`,
@@ -328,7 +329,8 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
       }))
       await knex.batchInsert('sso_logout_tokens', rows, 500)
       const { sso } = await instance()
-      await sso.runMaintenance()
+      const batches = await recordDeletions(knex, 'sso_logout_tokens', () => sso.runMaintenance())
+      expect(batches).toEqual(Array(80).fill(250))
       const left: string[] = await knex('sso_logout_tokens').pluck('id')
       expect(left).toHaveLength(300)
       expect(left).toContain('token 20299')
