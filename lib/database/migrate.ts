@@ -14,6 +14,7 @@ import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
 import * as clientDetection from './migrations/008-client-detection.ts'
 import * as pushedRequests from './migrations/009-pushed-requests.ts'
+import * as indexesForLargeTables from './migrations/010-indexes-for-large-tables.ts'
 import * as sessionEndings from './migrations/011-session-endings.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
@@ -34,6 +35,7 @@ const migrations: Migration[] = [
   { name: '007-reauthentication', ...reauthentication },
   { name: '008-client-detection', ...clientDetection },
   { name: '009-pushed-requests', ...pushedRequests },
+  { name: '010-indexes-for-large-tables', ...indexesForLargeTables },
   { name: '011-session-endings', ...sessionEndings },
 ]
 

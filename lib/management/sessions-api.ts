@@ -29,9 +29,13 @@ export class SessionsApi {
     return await this.#context.sessions.list(await this.#matching(readFilter(filter), options))
   }
 
-  /** Counts the valid sessions. @throws ManagementError as `list` */
-  async count(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
-    return await this.#context.sessions.table.count(await this.#matching(readFilter(filter), options))
+  /** Counts the valid sessions. @param options.most stop counting there. @throws ManagementError as `list` */
+  async count(
+    filter: SessionFilter,
+    options: ActOptions & { most?: number | undefined } = {},
+  ): Promise<number> {
+    const match = await this.#matching(readFilter(filter), options)
+    return await this.#context.sessions.table.count(match, options.most)
   }
 
   /**
@@ -78,7 +82,7 @@ export class SessionsApi {
     const { providersTable, sessions } = this.#context
     const match = { portal, provider }
     const message = `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`
-    if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match)) === 0)
+    if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match, 1)) === 0)
       throw new ManagementError('not_found', message)
     return match
   }

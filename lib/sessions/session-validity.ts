@@ -58,6 +58,11 @@ export class SessionValidity {
     return true
   }
 
+  /** The row is about to be written, so the first request need not read it. Call before the write: a revocation comes after it. */
+  expect(sessionId: string): void {
+    this.#cache.set(sessionId, { at: this.#core.clock.now() }, Date.now())
+  }
+
   /** Reads the row itself, never the cache. */
   async hasRow(sessionId: string): Promise<boolean> {
     return (await this.#read(sessionId)) !== undefined

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
 import { MINUTE, nextTurn, SECOND } from '../shared/time.ts'
@@ -102,7 +103,7 @@ export class SessionsTable {
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
     const id = digest(sessionId)
     const now = this.#now()
-    await this.#knex('sso_sessions').insert({
+    const row = {
       id,
       portal,
       user_id: userId,
@@ -119,7 +120,8 @@ export class SessionsTable {
       created_at: now,
       last_seen_at: now,
       expires_at: client.expiresAt.toISOString(),
-    })
+    }
+    await changeRows(this.#knex, insertInto('sso_sessions', row))
   }
 
   /** True while the row exists, even if the session has expired by our clock. */
@@ -190,9 +192,12 @@ export class SessionsTable {
     return this.#seal.open(sealed, id) as string | undefined
   }
 
-  /** The number of sessions that `list` would return without a limit. */
-  async count(match: SessionMatch): Promise<number> {
-    const row = await this.#valid(match).count({ sessions: '*' }).first()
+  /** The number of sessions that `list` would return without a limit. @param most stops counting there */
+  async count(match: SessionMatch, most?: number): Promise<number> {
+    const valid = this.#valid(match)
+    const counted: Knex.QueryBuilder =
+      most === undefined ? valid : this.#knex.from(valid.select('id').limit(most).as('valid'))
+    const row = await counted.count({ sessions: '*' }).first()
     return Number(row?.sessions)
   }
 
