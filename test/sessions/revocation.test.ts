@@ -5,7 +5,7 @@ import { RedisStore } from 'connect-redis'
 import session, { MemoryStore, type Store } from 'express-session'
 import knexModule from 'knex'
 import { digest, Seal } from '../../lib/shared/seal.ts'
-import { takeTimers } from '../support/clock.ts'
+import { takeClock, takeTimers } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
@@ -316,6 +316,38 @@ describe('ending many sessions', () => {
       await redis.close()
     }
   })
+})
+
+describe('an instance whose clock jumps ahead by an hour', () => {
+  it.each([
+    ['in Redis', inRedis],
+    ["in a host's own MemoryStore", async () => ({ newStore: () => new MemoryStore(), close: nothing })],
+  ])(
+    'deletes no session that others use, from its row or %s, and admits its users after the next maintenance',
+    async (_where, createSetup) => {
+      const setup: StoreSetup = await createSetup()
+      const portal = await start({ redis: setup.redis, store: setup.newStore?.() }, {})
+      await portal.connect(provider)
+      await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+      const visitor = new Visitor()
+      await visitor.open(`${portal.url}/login/acme`)
+      const cookie = cookieOf(visitor, portal)
+      expect(await statusAt(portal, cookie)).toBe(200)
+      const clock = takeClock()
+      try {
+        clock.pass(3_600_000)
+        expect(await statusAt(portal, cookie)).toBe(302)
+        expect(await portal.knex('sso_sessions')).toHaveLength(1)
+        await portal.sso.runMaintenance()
+        expect(await statusAt(portal, cookie)).toBe(200)
+      } finally {
+        clock.back()
+      }
+      await portal.sso.runMaintenance()
+      expect(await statusAt(portal, cookie)).toBe(200)
+      await setup.close()
+    },
+  )
 })
 
 describe('a session that the host refreshes, by `req.login` of the signed-in user', () => {
