@@ -116,6 +116,8 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
   return asyncHandler(async (req, res) => {
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
+    if (connection.health && req.query.anyway === undefined)
+      return await signIn.refusals.warnOfOutage(req, res, { slug: provider.slug, returnTo, reauthentication })
     try {
       // The query only says that an account is to be proved. The sealed cookie says for which registration.
       const isProof = req.query.proving !== undefined
