@@ -140,7 +140,11 @@ export class SignInCompletion {
     await this.#confirmation.confirmOrEnd(req, { provider, identity, userId, relinked })
     await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
     browserHints.recordSignIn(req, res, slug)
-    res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
+    // Not `res.redirect`, which negotiates the type of a body that no browser shows.
+    res
+      .status(303)
+      .location(offer ?? returnTo ?? this.#core.homePath)
+      .end()
   }
 
   /** Links the identity if necessary. The first proof of an address ends what another person may have set up before. */
