@@ -45,8 +45,8 @@ type Database = Awaited<ReturnType<typeof openDatabase>>
 
 /** Wires all modules together: each is built once, from `core` and the modules that it depends on. */
 // Long: one list of all modules, in the order in which they depend on each other.
-function createModules(settings: Settings, { knex }: Database, outbound: HttpClients): Modules {
-  const web = createWebModules(settings, knex)
+function createModules(settings: Settings, { clock, knex }: Database, outbound: HttpClients): Modules {
+  const web = createWebModules(settings, knex, clock)
   const { core, pages } = web
   const events = new EventLog(core, settings.events)
   const recordsPerMinute = settings.rateLimits ? settings.rateLimits.records : Number.POSITIVE_INFINITY

@@ -52,8 +52,9 @@ export type {
   EnableOptions,
   ProviderUsage,
   RemovedProvider,
+  UsageOptions,
 } from './management/provider-lifecycle.ts'
-export type { ProvidersApi } from './management/providers-api.ts'
+export type { ProviderFilter, ProvidersApi } from './management/providers-api.ts'
 export type { UpdateOptions } from './management/save-provider.ts'
 export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'

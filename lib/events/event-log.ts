@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
 import { changeRows, insertInto } from '../database/statement.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -62,7 +62,7 @@ export class EventLog {
     const { portal, kind, userId, provider, reference, actor, detail } = sanitized
     try {
       const row = insertInto('sso_events', {
-        id: randomUUID(),
+        id: timeOrderedUuid(),
         portal,
         at: new Date().toISOString(),
         kind,

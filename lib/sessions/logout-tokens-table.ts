@@ -70,12 +70,15 @@ export class LogoutTokensTable {
     { issuer, subject, sid, askedAt }: Identity,
   ): Sql {
     // A notice without an issuer was recorded under the provider's configured one.
-    const sql = `select id from sso_logout_tokens where portal = ? and issuer in (?, ?) and received_at >= ?`
+    const sql = 'select id from sso_logout_tokens where portal = ? and issuer in (?, ?) and received_at >= ?'
     const bindings = [portal, issuer, configuredIssuer, new Date(askedAt).toISOString()]
     // Without a `sid` of our own, a notice for any session of the subject may apply.
     if (sid === undefined) return { sql: `${sql} and subject = ?`, bindings: [...bindings, subject] }
-    const names = `(subject = ? and (sid is null or sid = ?) or subject is null and sid = ?)`
-    return { sql: `${sql} and ${names}`, bindings: [...bindings, subject, sid, sid] }
+    // One look-up each: `or` would read all notices of the provider.
+    return {
+      sql: `${sql} and subject = ? and (sid is null or sid = ?) union all ${sql} and subject is null and sid = ?`,
+      bindings: [...bindings, subject, sid, ...bindings, sid],
+    }
   }
 
   #rows(): Knex.QueryBuilder {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
 import type { Request, RequestHandler } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
@@ -139,6 +140,7 @@ export class TimeLimitedRedisStore extends RedisStore {
   readonly #client: RedisLike
   readonly #keyPrefix: string
   readonly #limits: LimitsByPortal
+  #isCluster = false
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
@@ -233,6 +235,29 @@ export class TimeLimitedRedisStore extends RedisStore {
   #isDue(sid: string, data: SessionData, now: number): boolean {
     return now - (this.#writtenAt.get(sid) ?? 0) >= this.#limits.storeTtl(data).renewAfterMs
   }
+
+  /** One command, except in a cluster, where the keys are on several nodes. */
+  async destroyTogether(sessionIds: readonly string[]): Promise<void> {
+    const keys = sessionIds.map((id) => this.#keyPrefix + id)
+    for (const id of sessionIds) this.#writtenAt.delete(id)
+    try {
+      if (!this.#isCluster) return void (await this.#client.del(keys))
+    } catch (error) {
+      if (!describeError(error).includes('CROSSSLOT')) throw error
+      this.#isCluster = true
+    }
+    await Promise.all(keys.map((key) => this.#client.del([key])))
+  }
+}
+
+/** @throws PortalSsoError `session_unavailable` when the session store fails or takes too long */
+export async function destroyTogether(store: Store, sessionIds: readonly string[]): Promise<void> {
+  const destroyOne = promisify(store.destroy.bind(store))
+  const destroyed =
+    store instanceof TimeLimitedRedisStore
+      ? store.destroyTogether(sessionIds)
+      : Promise.all(sessionIds.map((id) => destroyOne(id)))
+  await withStoreTimeout<unknown>(destroyed)
 }
 
 async function callbackify(result: Promise<unknown>, done: Done = () => {}): Promise<void> {

@@ -17,8 +17,8 @@ import type { PortalUrls } from '../web/urls.ts'
 import type { Attempt, Attempts } from './attempts.ts'
 import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from './provider-strategy.ts'
 
-/** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
-const maxConnections = 200
+/** Each takes about 14 kB, and a discovery to build. If more providers are in use, they take turns. */
+const maxConnections = 4000
 /** Providers sometimes move an endpoint. */
 const metadataTtlMs = 3_600_000
 /** until the metadata is read again because an endpoint is gone. Attacker: made-up codes, which could cause it continuously. */
@@ -214,16 +214,15 @@ export class ProviderConnection {
 
 /** One router, client and Passport strategy per connected provider, generated from its row and dropped together. */
 export class ConnectedProviders {
-  readonly #connections = new LRUCache<string, ProviderConnection>({
-    max: maxConnections,
-    dispose: (connection) => connection.drop(),
-  })
+  readonly #connections: LRUCache<string, ProviderConnection>
   readonly #core: Core
   readonly #context: ConnectionContext
   #unknown: Router | undefined
   #built = 0
 
-  constructor(core: Core, context: Omit<ConnectionContext, 'urls'>) {
+  /** @param max for tests */
+  constructor(core: Core, context: Omit<ConnectionContext, 'urls'>, max = maxConnections) {
+    this.#connections = new LRUCache({ max, dispose: (connection) => connection.drop() })
     this.#core = core
     this.#context = { ...context, urls: core.urls }
   }

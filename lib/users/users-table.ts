@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { selectRows } from '../database/statement.ts'
 import { EmailTakenError } from '../shared/errors.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import type { Core } from '../web/core.ts'
 import type { LinkedUser, Registration, Subject, User, UserDirectory } from './user-directory.ts'
 
@@ -15,6 +15,9 @@ interface Row {
 
 /** `id` is null if the user was deleted. */
 type LinkedRow = Row & { user_id: string; proven_email: string | null }
+
+/** Rows read at once. */
+const pageSize = 1000
 
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
 
@@ -51,7 +54,7 @@ export class UsersTable implements UserDirectory {
   }
 
   async create({ email, name, fields }: Registration, portal: string): Promise<User> {
-    const id = randomUUID()
+    const id = timeOrderedUuid()
     try {
       await this.#rows().insert({
         id,
@@ -68,9 +71,19 @@ export class UsersTable implements UserDirectory {
     return { id, email, name, active: true }
   }
 
-  async list(portal: string): Promise<User[]> {
-    const rows: Row[] = await this.#rows().select(columns).where({ portal }).orderBy('email')
-    return rows.map(fromRow)
+  /** All users by address, page after page. */
+  async *pages(portal: string): AsyncGenerator<User[]> {
+    let after = ''
+    for (let rows: Row[]; ; after = rows.at(-1)?.email ?? '') {
+      rows = await this.#rows()
+        .select(columns)
+        .where({ portal })
+        .where('email', '>', after)
+        .orderBy('email')
+        .limit(pageSize)
+      if (rows.length > 0) yield rows.map(fromRow)
+      if (rows.length < pageSize) return
+    }
   }
 
   async setActive(id: string, active: boolean, portal: string): Promise<boolean> {

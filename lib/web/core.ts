@@ -8,6 +8,7 @@ import { PortalUrls } from './urls.ts'
 /** The infrastructure that nearly every module needs. It knows nothing about users, providers or sessions. */
 export interface Core extends InstanceNames {
   readonly knex: Knex
+  readonly clock: Clock
   readonly logger: Logger
   readonly portalOf: PortalResolver
   readonly urls: PortalUrls
@@ -16,6 +17,14 @@ export interface Core extends InstanceNames {
   readonly homePath: string
   /** @param purpose has keys of its own */
   seal(purpose: string): Seal
+}
+
+/** The database's time, which all instances share: `database/clock.ts`. */
+export interface Clock {
+  readonly offsetMs: number | undefined
+  readonly isWrong: boolean
+  now(): number
+  measure(): Promise<number>
 }
 
 /**
@@ -42,13 +51,14 @@ export interface CoreOptions extends InstanceNames {
   logger: Logger
 }
 
-export function createCore(options: CoreOptions, knex: Knex): Core {
+export function createCore(options: CoreOptions, knex: Knex, clock: Clock): Core {
   const { cookieName, keyScope, prefix } = options
   return {
     cookieName,
     keyScope,
     prefix,
     knex,
+    clock,
     logger: sanitizingLogger(options.logger),
     portalOf: createPortalResolver(options.portal, options.baseUrl),
     urls: new PortalUrls(options.baseUrl, options.mountPath),
