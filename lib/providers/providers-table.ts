@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
-import { selectRows } from '../database/statement.ts'
+import { runSql } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
@@ -57,14 +57,14 @@ export const providerColumns = (): Record<string, string> =>
   Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
 /** Decides whether a connection was built from the row as it is now. */
-export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication'>
+export type ConnectedState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication'>
 type StateRow = Pick<Provider, 'id' | 'version'> & {
   enabled: unknown
   reauthentication: Provider['reauthentication'] | null
   retire_at: string | null
 }
 
-const stateOfProvider = `select id, version, enabled, reauthentication, retire_at from sso_providers
+const connectedState = `select id, version, enabled, reauthentication, retire_at from sso_providers
   where portal = ? and slug = ? and removed_at is null`
 
 /** Selects providers of a portal. Omitted: all. */
@@ -165,9 +165,10 @@ export class ProvidersTable {
   }
 
   /** As `find`, but reads only what a current connection of the provider needs. */
-  async findState(portal: string, slug: unknown): Promise<ProviderState | undefined> {
+  async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const [row] = await selectRows<StateRow>(this.#knex, { sql: stateOfProvider, bindings: [portal, slug] })
+    const statement = { sql: connectedState, bindings: [portal, slug] }
+    const [row] = await runSql<StateRow[]>(this.#knex, 'select', statement)
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {

@@ -1,6 +1,6 @@
 import type { Request, Response } from 'express'
 import type { Knex } from 'knex'
-import { changeRows, type Sql, selectRows } from '../database/statement.ts'
+import { runSql, type Sql } from '../database/statement.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -244,25 +244,19 @@ export class SessionConfirmation {
     const { sessions } = this.#modules
     const now = new Date().toISOString()
     const notices = sessions.logoutTokens.noticesFor(provider, identity)
-    const parts: Sql[] = [
-      { sql: 'update sso_identities set last_used_at = ?, provider_id = ?', bindings: [now, id] },
-      // Both are set at once, and never replaced.
-      ...(entra ? [{ sql: setEntraAccount, bindings: [entra.tenantId, entra.objectId] }] : []),
-      {
-        sql: 'where portal = ? and issuer = ? and subject = ? and user_id = ?',
-        bindings: [portal, issuer, subject, userId],
-      },
-      { sql: `and exists (${enabledRow})`, bindings: [id, portal, slug, version, now] },
-      { sql: `and not exists (${notices.sql})`, bindings: notices.bindings },
+    const earlier = relinked ? earlierLinks(session) : undefined
+    // MySQL cannot update a table that the same statement reads directly.
+    const hasEarlier = earlier ? `and exists (select earlier.id from (${earlier.sql}) earlier)` : ''
+    const sql = `update sso_identities set last_used_at = ?, provider_id = ? ${entra ? setEntraAccount : ''}
+      where portal = ? and issuer = ? and subject = ? and user_id = ?
+      and exists (${enabledRow}) and not exists (${notices.sql}) ${hasEarlier}`
+    const bindings = [
+      ...[now, id, ...(entra ? [entra.tenantId, entra.objectId] : [])],
+      ...[portal, issuer, subject, userId],
+      ...[id, portal, slug, version, now],
+      ...[...notices.bindings, ...(earlier?.bindings ?? [])],
     ]
-    if (relinked) {
-      const earlier = earlierLinks(session)
-      // MySQL cannot update a table that the same statement reads directly.
-      parts.push({ ...earlier, sql: `and exists (select earlier.id from (${earlier.sql}) earlier)` })
-    }
-    const sql = parts.map((part) => part.sql).join(' ')
-    const bindings = parts.flatMap((part) => part.bindings)
-    return (await changeRows(this.#knex, { sql, bindings })) === 1
+    return (await runSql<number>(this.#knex, 'change', { sql, bindings })) === 1
   }
 
   async #findReason(session: StartedSession): Promise<PortalSsoError> {
@@ -273,7 +267,7 @@ export class SessionConfirmation {
     const isUnchanged = current?.id === id && current.version === version
     const isLinked =
       (await identities.findUserId(portal, identity)) === userId &&
-      (!relinked || (await selectRows(this.#knex, earlierLinks(session))).length > 0)
+      (!relinked || (await runSql<object[]>(this.#knex, 'select', earlierLinks(session))).length > 0)
     // The account is removed, or relinking undone, before its links are deleted. A link created after that removes itself here.
     if (relinked && !(isUnchanged && isLinked)) await identities.unlinkRelinked(portal, identity)
     if (!isUnchanged || !current.enabled)
@@ -286,6 +280,7 @@ export class SessionConfirmation {
   }
 }
 
+// Both are set at once, and never replaced.
 const setEntraAccount = ', tenant_id = coalesce(tenant_id, ?), object_id = coalesce(object_id, ?)'
 const enabledRow = `select id from sso_providers where id = ? and portal = ? and slug = ? and version = ? and enabled = true
   and removed_at is null and (retire_at is null or retire_at > ?)`
