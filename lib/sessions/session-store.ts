@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
 import type { Request, RequestHandler } from 'express'
@@ -9,7 +8,7 @@ import type { Logger } from '../shared/logger.ts'
 import { deriveKey } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import type { RedisCounter } from '../web/rate-limit.ts'
+import { millisecondsLeft, type RedisLike } from './redis-client.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 const storeTimeoutMs = 2000
@@ -19,9 +18,13 @@ export async function withStoreTimeout<T>(result: Promise<T>): Promise<T> {
   try {
     return await withTimeout(storeTimeoutMs, result)
   } catch (cause) {
-    if (cause instanceof PortalSsoError) throw cause
-    throw new PortalSsoError('session_unavailable', 'the session store', { cause })
+    throw storeFailure(cause)
   }
+}
+
+function storeFailure(cause: unknown): PortalSsoError {
+  if (cause instanceof PortalSsoError) return cause
+  return new PortalSsoError('session_unavailable', 'the session store', { cause })
 }
 
 /**
@@ -73,67 +76,13 @@ export class IdleMemoryStore extends MemoryStore {
   }
 }
 
-/** The methods that the plugin calls on a connected client or cluster of the package `redis`, version 5 or newer. */
-export interface RedisLike extends RedisCounter {
-  /** Redis command GET. */
-  get(key: string): Promise<unknown>
-  /** Redis command SET with EX, and XX or NX if `condition` says so. */
-  set(
-    key: string,
-    value: string,
-    options: { expiration: { type: 'EX'; value: number }; condition?: 'XX' | 'NX' },
-  ): Promise<unknown>
-  /** Redis command DEL. */
-  del(keys: string[]): Promise<unknown>
-  /** Redis command EXPIRE. */
-  expire(key: string, seconds: number): Promise<unknown>
-}
-
-const probeTimeoutMs = 2 * SECOND
-const expected =
-  'redis: give a connected client of the package `redis`, version 5 or newer (`createClient`, `createCluster` or `createSentinel`)'
-/** errors while Redis is down, which say nothing about the client */
-const outages = /^(?:SocketClosedUnexpectedlyError|ConnectionTimeoutError|SocketTimeoutError|AggregateError)$/
-
-/**
- * Other clients have methods of the same names. `redis` 4 ignores our expiry, so no session would ever end, and ioredis rejects the
- * command at each sign-in. While Redis is down, the portal starts without this check.
- *
- * @throws ConfigurationError for another client, and for one that is not connected
- */
-export async function assertRedisClient(redis: RedisLike, logger: Logger, prefix: string): Promise<void> {
-  const key = `${prefix}probe:${randomUUID()}`
-  try {
-    const expiration = { type: 'EX', value: 60 } as const
-    await withTimeout(probeTimeoutMs, redis.set(key, '1', { expiration }))
-    const left = await withTimeout(probeTimeoutMs, millisecondsLeft(redis, key))
-    await withTimeout(probeTimeoutMs, redis.del([key]))
-    if (left > 0) return
-  } catch (cause) {
-    const { code, name } = cause as { code?: unknown; name?: unknown }
-    if (code !== 'timeout' && code !== 'ECONNREFUSED' && !outages.test(String(name)))
-      throw new ConfigurationError(`${expected}: ${describeError(cause)}`, { cause })
-    logger.warn({ cause: describeError(cause) }, 'Redis does not respond: nobody can sign in until it does')
-    return
-  }
-  throw new ConfigurationError(`${expected}: this one sets no expiry`)
-}
-
-/** With EVAL, which the rate limits need, too: a restricted Redis user needs no further right. @returns -2 for a missing key */
-async function millisecondsLeft(redis: RedisLike, key: string): Promise<number> {
-  return Number(await redis.eval("return redis.call('PTTL', KEYS[1])", { keys: [key], arguments: [] }))
-}
-
 type Done = (error?: unknown, value?: unknown) => void
 
 /** An instance that has dropped an entry writes one extra time. */
 const maxRememberedWrites = 20_000
 const lookUpTimeoutMs = SECOND / 2
 
-/**
- * connect-redis with a time limit. The client queues commands while Redis is down; a guarded page must then answer 503 instead of
- * hanging, and must not treat the user as signed out.
- */
+/** connect-redis that writes less. While Redis is down, a guarded page answers 503, and does not treat the user as signed out. */
 export class TimeLimitedRedisStore extends RedisStore {
   /** Set by express-session. */
   declare generate: (req: Request) => void
@@ -263,9 +212,9 @@ export async function destroyTogether(store: Store, sessionIds: readonly string[
 async function callbackify(result: Promise<unknown>, done: Done = () => {}): Promise<void> {
   let value: unknown
   try {
-    value = await withStoreTimeout(result)
-  } catch (error) {
-    return done(error)
+    value = await result
+  } catch (cause) {
+    return done(storeFailure(cause))
   }
   done(undefined, value)
 }
@@ -301,7 +250,7 @@ export function createCookieSession(
 ): RequestHandler {
   // Another instance cannot open a session cookie of this one, whatever its name.
   const purpose = `session-cookie${keyScope}`
-  return session({
+  const openSession = session({
     store,
     secret: secrets.map((secret) => Buffer.from(deriveKey(secret, purpose)).toString('base64url')),
     name: cookieName(),
@@ -316,6 +265,13 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
+  return (req, res, next) => {
+    openSession(req, res, (error?: unknown) => {
+      // express-session would destroy the session that it could not read, which signs the user out.
+      if (error !== undefined && !req.session) req.sessionID = ''
+      next(error)
+    })
+  }
 }
 
 /** A request for express-session alone, which keeps the session of one instance there. */

@@ -8,6 +8,7 @@ import { isActive, type User, type UserCache } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { LogoutTokensTable } from './logout-tokens-table.ts'
+import type { RedisLike } from './redis-client.ts'
 import { knownStores, Revocation, type RevokedSessions } from './revocation.ts'
 import {
   clearSignInSession,
@@ -26,7 +27,6 @@ import {
   createSessionView,
   exposeSessionView,
   isBuiltInStore,
-  type RedisLike,
   TimeLimitedRedisStore,
 } from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'

@@ -13,3 +13,8 @@ export function timeOrderedUuid(): string {
   const time = Date.now().toString(16).padStart(12, '0')
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
 }
+
+/** Eight characters without look-alikes. The user sees them; the operator finds them in the log and in `sso_events`. */
+export function newReference(): string {
+  return randomCode(8)
+}

@@ -124,7 +124,7 @@ export class ProviderConnection {
     const strategyName = await this.#readyStrategy()
     const onWrongCode = async () => {
       const { portal, slug } = this.provider
-      await this.#context.rateLimiter.consume(
+      this.#context.rateLimiter.count(
         failedExchanges,
         failedExchangeKey(req, () => portal, slug),
       )
