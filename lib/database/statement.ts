@@ -1,3 +1,5 @@
+import type { Knex } from 'knex'
+
 type Value = string | number | boolean | null
 
 /** A part of a statement, with the values of its placeholders `?`. */
@@ -18,22 +20,23 @@ interface Client {
 /**
  * Runs a statement of a sign-in on the pool of a Knex instance, and emits its events. knex's builder would cost more CPU than the
  * driver. The statements have no names, because PgBouncer does not keep them, and run in the connection's schema.
- *
- * @param method `change` for inserts, too
- * @returns the rows, or the number of changed ones
  */
-export async function runSql<Result>(
-  { client }: { client: Client },
-  method: 'select' | 'change',
-  { sql, bindings }: Sql,
-): Promise<Result> {
+export async function selectRows<Row>(knex: Knex, { sql, bindings }: Sql): Promise<Row[]> {
+  return (await run(knex, { method: 'select', sql, bindings })) as Row[]
+}
+
+/** For `insert` and `update`. @returns the number of changed rows (update) */
+export async function changeRows(knex: Knex, { sql, bindings }: Sql): Promise<unknown> {
+  return await run(knex, { method: 'update', sql, bindings })
+}
+
+async function run({ client }: { client: Client }, query: object): Promise<unknown> {
   const connection = await client.acquireConnection()
   try {
-    const query = { method: method === 'select' ? method : 'update', sql, bindings }
     const executed = await client.query(connection, query)
     const response = client.processResponse(executed)
     client.emit('query-response', response, executed)
-    return response as Result
+    return response
   } finally {
     await client.releaseConnection(connection)
   }

@@ -1,6 +1,6 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
-import { insertInto, runSql } from '../database/statement.ts'
+import { changeRows, insertInto } from '../database/statement.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { timeOrderedUuid } from '../shared/random-code.ts'
@@ -73,7 +73,7 @@ export class EventLog {
         detail: JSON.stringify(detail ?? {}),
         client_address: clientAddress ?? null,
       })
-      await withTimeout(writeTimeoutMs, runSql(this.#knex, 'change', row))
+      await withTimeout(writeTimeoutMs, changeRows(this.#knex, row))
     } catch (error) {
       this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')
     }

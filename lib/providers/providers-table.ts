@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
-import { runSql } from '../database/statement.ts'
+import { selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
@@ -168,7 +168,7 @@ export class ProvidersTable {
   async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
     const statement = { sql: connectedState, bindings: [portal, slug] }
-    const [row] = await runSql<StateRow[]>(this.#knex, 'select', statement)
+    const [row] = await selectRows<StateRow>(this.#knex, statement)
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {

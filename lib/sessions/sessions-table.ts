@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { insertInto, runSql } from '../database/statement.ts'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
@@ -122,7 +122,7 @@ export class SessionsTable {
       last_seen_at: now,
       expires_at: client.expiresAt.toISOString(),
     }
-    await runSql(this.#knex, 'change', insertInto('sso_sessions', row))
+    await changeRows(this.#knex, insertInto('sso_sessions', row))
   }
 
   /** True while the row exists, even if the session has expired by our clock. */

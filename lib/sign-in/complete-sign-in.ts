@@ -1,6 +1,6 @@
 import type { Request, Response } from 'express'
 import type { Knex } from 'knex'
-import { runSql, type Sql } from '../database/statement.ts'
+import { changeRows, type Sql, selectRows } from '../database/statement.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -256,7 +256,7 @@ export class SessionConfirmation {
       ...[id, portal, slug, version, now],
       ...[...notices.bindings, ...(earlier?.bindings ?? [])],
     ]
-    return (await runSql<number>(this.#knex, 'change', { sql, bindings })) === 1
+    return (await changeRows(this.#knex, { sql, bindings })) === 1
   }
 
   async #findReason(session: StartedSession): Promise<PortalSsoError> {
@@ -267,7 +267,7 @@ export class SessionConfirmation {
     const isUnchanged = current?.id === id && current.version === version
     const isLinked =
       (await identities.findUserId(portal, identity)) === userId &&
-      (!relinked || (await runSql<object[]>(this.#knex, 'select', earlierLinks(session))).length > 0)
+      (!relinked || (await selectRows(this.#knex, earlierLinks(session))).length > 0)
     // The account is removed, or relinking undone, before its links are deleted. A link created after that removes itself here.
     if (relinked && !(isUnchanged && isLinked)) await identities.unlinkRelinked(portal, identity)
     if (!isUnchanged || !current.enabled)

@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { runSql } from '../database/statement.ts'
+import { selectRows } from '../database/statement.ts'
 import { EmailTakenError } from '../shared/errors.ts'
 import { timeOrderedUuid } from '../shared/random-code.ts'
 import type { Core } from '../web/core.ts'
@@ -42,7 +42,7 @@ export class UsersTable implements UserDirectory {
   /** The user that an identity is linked to, in one query. */
   async findLinked(portal: string, { issuer, subject }: Subject): Promise<LinkedUser | undefined> {
     const bindings = [portal, issuer, subject]
-    const [row] = await runSql<LinkedRow[]>(this.#knex, 'select', { sql: linkedUser, bindings })
+    const [row] = await selectRows<LinkedRow>(this.#knex, { sql: linkedUser, bindings })
     if (!row) return undefined
     const { user_id: userId, proven_email } = row
     const user = row.id === null ? undefined : fromRow(row)

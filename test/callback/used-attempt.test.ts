@@ -171,11 +171,11 @@ describe('a session whose response was not sent', () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use('/login/acme/callback', (req, res, proceed) => {
-          const redirect = res.redirect.bind(res) as (...given: unknown[]) => void
+          const end = res.end.bind(res) as (...given: unknown[]) => void
           Object.assign(res, {
-            redirect(...given: unknown[]) {
+            end(...given: unknown[]) {
               req.socket.destroy()
-              redirect(...given)
+              end(...given)
             },
           })
           res.once('close', closed.give)
