@@ -40,6 +40,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
     ),
   )
   routes.use(ours, sessions.identify)
+  routes.use(['/register', '/account/security'], (req, _res, next) => next(sessions.assertFresh(req)))
   routes.get('/login', pickerRoute(core, { ...modules, allowsClassic: (req) => classicLogin.isAllowed(req) }))
   routes.use(
     unlessSignIn(

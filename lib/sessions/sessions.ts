@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { callbackify, promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
@@ -55,8 +56,10 @@ export interface EndedSession {
   signedInVia: SignedInVia | undefined
 }
 
-/** The `keyScope` of each instance in this process. Two instances may have one prefix. */
-const liveInstances = new Set<string>()
+/** How many instances in this process have a `keyScope`. Two instances may have the same. */
+const liveInstances = new Map<string, number>()
+const drainTimeoutMs = 10_000
+const drainPollMs = 20
 const sharedSession =
   'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
 
@@ -98,12 +101,18 @@ export class Sessions {
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
   readonly #identified = new WeakSet<Request>()
+  /** identified while the database was down, by what this instance remembered */
+  readonly #staleRequests = new WeakSet<Request>()
+  /** responses that are not finished yet */
+  readonly #open = new Set<Response>()
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
   /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
   readonly serializeUser: SerializeUser = callbackify((req: Request, user: Express.User) =>
-    this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+    this.#core.breakers.database.run(
+      this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+    ),
   )
 
   constructor(
@@ -125,14 +134,20 @@ export class Sessions {
     this.table = table
     this.locations = locations
     this.logoutTokens = new LogoutTokensTable(core.knex)
-    const revocation = new Revocation({ logger, table, validity, stores: this.#stores })
+    const revocation = new Revocation({
+      breakers: core.breakers,
+      logger,
+      table,
+      validity,
+      stores: this.#stores,
+    })
     this.#revocation = revocation
     const { endOtherSessions } = linking
     this.#row = new SessionRow(core, { table, validity, revocation, limits, locations, endOtherSessions })
     this.#redisStore = redis && new TimeLimitedRedisStore(redis, limits, core.prefix)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
     if (this.#redisStore) this.#stores.set(this.#redisStore as Store, true)
-    liveInstances.add(core.keyScope)
+    liveInstances.set(core.keyScope, (liveInstances.get(core.keyScope) ?? 0) + 1)
     this.passport.serializeUser(this.serializeUser)
   }
 
@@ -147,7 +162,10 @@ export class Sessions {
     this.#ownStores.add(store)
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
+    const open = this.#open
     return (req, res, next) => {
+      // A WebSocket handshake has no Express, and only a stand-in for a response, which may emit no event.
+      if ('app' in req && !res.closed) open.add(res.once('close', open.delete.bind(open, res)))
       // The only instance needs no view, unless cookie-session replaces `req.session`.
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       if (view) openSession(view, res, next)
@@ -193,6 +211,10 @@ export class Sessions {
       return next()
     }
     this.#identified.add(req)
+    const open = this.#open
+    // Sessions of the host.
+    if ('app' in req && !res.closed && !open.has(res))
+      open.add(res.once('close', open.delete.bind(open, res)))
     if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
@@ -258,9 +280,32 @@ export class Sessions {
       throw new PortalSsoError('attempt_expired', 'the connection closed before the response was sent')
     }
     const { sessionID } = req
+    const { portal, slug } = signIn.provider
     res.once('close', () => {
-      if (!res.writableFinished) void this.#revocation.endQuietly(sessionID)
+      if (res.writableFinished) return
+      void this.#revocation.endQuietly(sessionID)
+      const message = 'the connection closed before the response was sent; the new session was ended'
+      this.#core.logger.warn({ portal, provider: slug }, message)
     })
+  }
+
+  /** True if `start` has started a session for this request. */
+  hasStarted(req: Request): boolean {
+    return this.#signIns.has(req)
+  }
+
+  /** Waits until the requests in flight have their responses, at most ten seconds: a client may never read its own. */
+  async drain(): Promise<void> {
+    const deadline = Date.now() + drainTimeoutMs
+    while (this.#open.size > 0 && Date.now() < deadline) await sleep(drainPollMs)
+  }
+
+  /** This instance serves no request any more, so it needs no protection from others in this process. */
+  close(): void {
+    const { keyScope } = this.#core
+    const others = (liveInstances.get(keyScope) ?? 1) - 1
+    if (others > 0) liveInstances.set(keyScope, others)
+    else liveInstances.delete(keyScope)
   }
 
   /** Signs the user of this request out here. */
@@ -344,10 +389,13 @@ export class Sessions {
     const { portal, since, userId } = signInSession
     try {
       if (portal !== this.#core.portalOf(req)) return undefined
+      const onStale = () => void this.#staleRequests.add(req)
       const ageMs = this.#core.clock.now() - since
       const isValid =
-        ageMs < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
-      const user = isValid ? await this.#users.findById(userId, portal) : undefined
+        ageMs < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal, onStale))
+      // A host's own store may still have a session whose user was deactivated.
+      const onStaleUser = isBuiltInStore(req.sessionStore) ? onStale : undefined
+      const user = isValid ? await this.#users.findById(userId, portal, onStaleUser) : undefined
       if (user && isActive(user)) {
         this.#row.rememberRequestSession(req, signInSession)
         return user
@@ -362,6 +410,15 @@ export class Sessions {
       if (!isSignOut) throw error
     }
     return undefined
+  }
+
+  /**
+   * Before what a revoked session must not do even once: re-authentication, account and admin pages. Attacker: slows the database
+   * down, so that their session continues.
+   */
+  assertFresh(req: Request): void {
+    if (this.#staleRequests.has(req))
+      throw new PortalSsoError('database_unavailable', 'the session could not be checked')
   }
 
   /** True if the request shows the session of another instance. */

@@ -36,7 +36,7 @@ function summarize(sql: string): string {
 }
 
 /** The cost table of `docs/performance.md`. If a number changes here, it changes there. */
-describe.each(everyDatabase)('what a sign-in of a returning user costs, on %s', (_name, fresh) => {
+describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) => {
   let knex: Knex
 
   beforeEach(async () => {
