@@ -131,7 +131,7 @@ describe('a cached value', () => {
     expect(await uncached.get('ada')).toBe('loaded')
   })
 
-  describe('whose source hangs', () => {
+  describe('of a source that hangs', () => {
     let timers: Clock
     beforeEach(() => {
       timers = takeTimers()
