@@ -282,7 +282,8 @@ export class ConnectedProviders {
    * process applies to the next click.
    */
   readonly route = asyncHandler(async (req, res, next) => {
-    const connection = await this.#find(this.#core.portalOf(req), req.params.provider)
+    const find = () => this.#find(this.#core.portalOf(req), req.params.provider)
+    const connection = await this.#core.breakers.database.run(find)
     // While users try, the probes come sooner.
     if (connection?.health)
       this.#context.healthProbes.suspect({ ...connection.provider, health: connection.health })
