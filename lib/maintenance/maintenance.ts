@@ -1,5 +1,6 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
+import type { HealthProbes } from '../health/health-probes.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
@@ -76,6 +77,7 @@ export function createMaintenance(
   core: Core,
   modules: {
     events: EventLog
+    healthProbes: HealthProbes
     refusalLog: RefusalLog
     sessions: Sessions
     mail: Mail | undefined
@@ -84,12 +86,13 @@ export function createMaintenance(
     retentionDays: number
   },
 ): Maintenance {
-  const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
+  const { events, healthProbes, refusalLog, sessions, mail, adminMail, retentionDays } = modules
   const tasks = {
     'summarize omitted records': () => refusalLog.summarize(),
     'retire providers': () => retireDueProviders(core, events, sessions),
     'end sessions': () => sessions.finishAbandonedEndings(),
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
+    'probe failing providers': () => healthProbes.probeDue(),
     'purge removed providers': () => purgeRemovedProviders(core, events),
     'delete sessions': () => deleteInBatches(core, 'sso_sessions', 'expires_at', HOUR),
     // The mail limits count the codes of the last hour.
