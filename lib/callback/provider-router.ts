@@ -218,8 +218,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       const { kind } = taken.attempt.purpose
       if (!modules.sessions.hasStarted(req)) await record(req, `its purpose was ${kind}; the user continues`)
     } catch (error) {
-      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls }))
-        return await record(req, 'an administrator returned from a consent')
+      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls })) return
       if (received && refusal.provider && refusal.backHref === undefined)
         refusal.signOutHref = await offerSignOut(req, res, connection, { ...received, error }).catch(
           () => undefined,

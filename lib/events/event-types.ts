@@ -43,7 +43,7 @@ export interface SessionsEndedEvent extends EventFields<'sessions-ended'> {
   provider?: string | undefined
   /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
-  /** Number of ended sessions. */
+  /** Number of sessions at that time. The event is recorded before they end. */
   detail: { sessions: number }
 }
 

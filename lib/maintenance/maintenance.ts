@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { HealthProbes } from '../health/health-probes.ts'
@@ -7,7 +6,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Outage } from '../shared/outage.ts'
-import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { DAY, HOUR, MINUTE, nextTurn, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { toProblem } from '../web/pages.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
@@ -157,6 +156,6 @@ async function deleteInBatches(
       .pluck('id')
     if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
     if (ids.length < batchSize) return
-    await setImmediate()
+    await nextTurn()
   }
 }

@@ -11,6 +11,7 @@ import {
   changedSettings,
   columnOf,
   type DetectedSetting,
+  domainsColumn,
   needsRetest,
   readStoredSettings,
   type StoredSettings,
@@ -84,7 +85,7 @@ export const providersPerPage = 50
 const maxNamed = 1000
 
 /** Decides whether a connection was built from the row as it is now. */
-export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication' | 'health'>
+export type ConnectedState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication' | 'health'>
 type StateRow = Pick<Provider, 'id' | 'version'> &
   HealthRow & {
     enabled: unknown
@@ -92,7 +93,7 @@ type StateRow = Pick<Provider, 'id' | 'version'> &
     retire_at: string | null
   }
 
-const stateOfProvider = `select id, version, enabled, reauthentication, retire_at, failing_since, endpoint, fault, checked_at
+const connectedState = `select id, version, enabled, reauthentication, retire_at, failing_since, endpoint, fault, checked_at
   from sso_providers left join sso_provider_health on provider_id = id
   where portal = ? and slug = ? and removed_at is null`
 
@@ -159,8 +160,10 @@ export class ProvidersTable {
         query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
     }
     if (emailDomain !== undefined)
-      query.orderByRaw("case when replace(email_domains, ?, '') = email_domains then 1 else 0 end", [
+      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end", [
+        domainsColumn,
         emailDomain,
+        domainsColumn,
       ])
     query.orderBy(pickerOrder)
     return limit === undefined ? query : query.limit(limit)
@@ -178,9 +181,10 @@ export class ProvidersTable {
   }
 
   /** As `find`, but reads only what a current connection of the provider needs. */
-  async findState(portal: string, slug: unknown): Promise<ProviderState | undefined> {
+  async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const [row] = await selectRows<StateRow>(this.#knex, { sql: stateOfProvider, bindings: [portal, slug] })
+    const statement = { sql: connectedState, bindings: [portal, slug] }
+    const [row] = await selectRows<StateRow>(this.#knex, statement)
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {

@@ -101,10 +101,10 @@ export class Sessions {
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
   readonly #identified = new WeakSet<Request>()
-  /** responses that are not finished yet */
-  readonly #open = new Set<Response>()
   /** identified while the database was down, by what this instance remembered */
   readonly #staleRequests = new WeakSet<Request>()
+  /** responses that are not finished yet */
+  readonly #open = new Set<Response>()
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 

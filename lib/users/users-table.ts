@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { selectRows } from '../database/statement.ts'
 import { EmailTakenError } from '../shared/errors.ts'
-import { timeOrderedUuid } from '../shared/random-code.ts'
+import { timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { LinkedUser, Registration, Subject, User, UserDirectory } from './user-directory.ts'
 
@@ -13,11 +13,11 @@ interface Row {
   active: boolean | number
 }
 
-/** Rows read at once. */
-const pageSize = 1000
-
 /** `id` is null if the user was deleted. */
 type LinkedRow = Row & { user_id: string; proven_email: string | null }
+
+/** Rows read at once. */
+const pageSize = 1000
 
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
 
