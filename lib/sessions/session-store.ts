@@ -250,7 +250,7 @@ export function createCookieSession(
 ): RequestHandler {
   // Another instance cannot open a session cookie of this one, whatever its name.
   const purpose = `session-cookie${keyScope}`
-  return session({
+  const openSession = session({
     store,
     secret: secrets.map((secret) => Buffer.from(deriveKey(secret, purpose)).toString('base64url')),
     name: cookieName(),
@@ -265,6 +265,12 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
+  return (req, res, next) =>
+    openSession(req, res, (error?: unknown) => {
+      // With `unset: 'destroy'`, express-session would delete a session that the store could not read.
+      if (error && !req.session) req.sessionID = ''
+      next(error)
+    })
 }
 
 /** A request for express-session alone, which keeps the session of one instance there. */
