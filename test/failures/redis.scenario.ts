@@ -1,0 +1,72 @@
+import { describe, expect, it } from '@jest/globals'
+import { createClient } from 'redis'
+import { longestWait, type Outage, ofKind, slackMs, statuses, useParts, usualWait } from './support/scene.ts'
+
+const parts = useParts()
+
+/** One line when it starts, one a minute, and one when it is over; and one for each reference that a user has seen. */
+function expectFewLines({ logs, during }: Outage): void {
+  const failedSignIns = ofKind(during, 'start', 'callback').filter(({ reference }) => reference !== undefined)
+  const references = logs.flatMap(({ fields }) => (fields.reference ? [fields.reference] : []))
+  expect(references.sort()).toEqual(failedSignIns.map(({ reference }) => reference).sort())
+  const others = logs.filter(({ fields }) => fields.reference === undefined)
+  expect(others.map(({ message }) => message)).toHaveLength(2)
+}
+
+function expectBrokenCircuit(outage: Outage): void {
+  const { during } = outage
+  const pages = ofKind(during, 'page')
+  expect(statuses(pages)).toEqual([200, 503])
+  expect(pages.filter(({ status, retryAfter }) => status === 503 && !retryAfter)).toEqual([])
+  expect(longestWait(pages)).toBeLessThan(1000 + slackMs)
+  expect(longestWait(ofKind(during, 'start', 'callback'))).toBeLessThan(2000 + slackMs)
+  // All requests after the first second, apart from those that probe.
+  const later = pages.filter(({ at }) => at > outage.brokenAt + 1000 + slackMs)
+  expect(usualWait(later)).toBeLessThan(usualWait(ofKind(outage.before, 'page')) + slackMs / 4)
+  expectFewLines(outage)
+}
+
+describe('Redis', () => {
+  it('is killed for 10 s: the first request waits at most 1 s, all others are refused at once', async () => {
+    const scene = await parts.startUnderLoad()
+    const { redis } = parts
+    expectBrokenCircuit(
+      await scene.outage(
+        10,
+        () => redis.kill(),
+        () => redis.start(),
+      ),
+    )
+  })
+
+  it('hangs for 15 s: the first request waits at most 1 s, all others are refused at once', async () => {
+    const scene = await parts.startUnderLoad()
+    const { redis } = parts
+    expectBrokenCircuit(
+      await scene.outage(
+        15,
+        () => redis.pause(),
+        () => redis.resume(),
+      ),
+    )
+  })
+
+  it('is full and evicts nothing: sessions continue, and only sign-ins are refused', async () => {
+    const scene = await parts.startUnderLoad()
+    const redis = createClient({ url: parts.redis.url })
+    await redis.connect()
+    try {
+      const { during, brokenAt } = await scene.outage(
+        5,
+        () => redis.configSet({ 'maxmemory-policy': 'noeviction', maxmemory: '1mb' }),
+        () => redis.configSet('maxmemory', '0'),
+      )
+      expect(statuses(ofKind(during, 'page'))).toEqual([200])
+      const callbacks = ofKind(during, 'callback').filter(({ at }) => at > brokenAt + slackMs)
+      expect(statuses(callbacks)).toEqual([503])
+      expect(longestWait(during)).toBeLessThan(2000 + slackMs)
+    } finally {
+      redis.destroy()
+    }
+  })
+})
