@@ -4,7 +4,7 @@
  *
  * `POST /test/providers/:act` calls a method of `sso.providers` with the JSON arguments. `GET /test/heap` returns the number of live
  * bytes, if Node was started with `--expose-gc`. `POST /test/password-login` signs Ada in like a host's classic login.
- * `POST /test/users` creates users. `POST /test/sql` runs a statement on the host's own pool, and `POST /test/connections` holds all its connections.
+ * `POST /test/users` creates users, and `POST /test/maintenance` runs the maintenance. `POST /test/sql` runs a statement on the host's own pool, and `POST /test/connections` holds all its connections.
  */
 import { setTimeout } from 'node:timers/promises'
 import express, { type Request } from 'express'
@@ -82,6 +82,10 @@ app.post('/test/users', express.json(), async (req: Request<object, unknown, Reg
   for (const user of req.body) await sso.users.create(user)
   res.json(null)
 })
+app.post('/test/maintenance', async (_req, res) => {
+  await sso.runMaintenance()
+  res.json(null)
+})
 app.post('/test/sql', express.json(), async (req: Request<object, unknown, string[]>, res) => {
   await knex!.raw(req.body[0]!)
   res.json(null)
@@ -95,6 +99,8 @@ app.post('/test/connections', express.json(), async (req: Request<object, unknow
   for (const connection of connections) await knex!.client.releaseConnection(connection)
 })
 app.get('/favicon.ico', (_req, res) => void res.sendStatus(204))
+const { healthRoutes } = sso as unknown as { healthRoutes?: () => express.Router }
+if (healthRoutes) app.use(healthRoutes.call(sso))
 mountDefault(app, sso)
 app.post('/test/password-login', async (req, res, next) => {
   const user = await sso.users.findByEmail('ada@example.com')

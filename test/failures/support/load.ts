@@ -54,7 +54,7 @@ export class Load {
   readonly #url: string
   readonly #instances: readonly Instance[]
   readonly #slug: string
-  readonly #agent = new Agent({ pipelining: 0 })
+  readonly #agent = new Agent({ connect: { timeout: abandonMs } })
   readonly #running = new Set<Promise<void>>()
   #stopped = false
   /** Sign-ins that the provider has finished, for the time when none can be started. */
