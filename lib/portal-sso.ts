@@ -11,6 +11,7 @@ import { SessionsApi } from './management/sessions-api.ts'
 import type { Modules } from './modules.ts'
 import { limitRefusals } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
+import { keepUnreadSession } from './sessions/session-store.ts'
 import type { SerializeUser } from './sessions/sessions.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
 import { TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
@@ -95,7 +96,7 @@ export class PortalSso extends PortalApi {
   session(options: SessionMiddlewareOptions = {}): RequestHandler {
     const { errorHandler, sessions } = this.#modules
     const routes = this.#hostMiddleware.watchSession(Router())
-    if (!options.own) routes.use(sessions.cookieSession())
+    if (!options.own) routes.use(sessions.cookieSession(), keepUnreadSession)
     // Errors of either get our error page; the host's would show their message.
     return routes.use(sessions.identify, errorHandler.handle)
   }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { RedisStore } from 'connect-redis'
-import type { Request, RequestHandler } from 'express'
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, describeError, PortalSsoError } from '../shared/errors.ts'
@@ -250,7 +250,7 @@ export function createCookieSession(
 ): RequestHandler {
   // Another instance cannot open a session cookie of this one, whatever its name.
   const purpose = `session-cookie${keyScope}`
-  const openSession = session({
+  return session({
     store,
     secret: secrets.map((secret) => Buffer.from(deriveKey(secret, purpose)).toString('base64url')),
     name: cookieName(),
@@ -265,12 +265,12 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
-  return (req, res, next) =>
-    openSession(req, res, (error?: unknown) => {
-      // With `unset: 'destroy'`, express-session would delete a session that the store could not read.
-      if (error && !req.session) req.sessionID = ''
-      next(error)
-    })
+}
+
+/** With `unset: 'destroy'`, express-session would delete a session that the store could not read. It then remains `undefined`. */
+export const keepUnreadSession: ErrorRequestHandler = (error, req, _res, next) => {
+  if (req.session === undefined) req.sessionID = ''
+  next(error)
 }
 
 /** A request for express-session alone, which keeps the session of one instance there. */

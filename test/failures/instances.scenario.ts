@@ -149,7 +149,7 @@ describe('an instance whose clock is wrong', () => {
     const wrong = await parts.startInstance(shifted(3600), { databaseUrl })
     for (const visitor of visitors) {
       visitor.cookies.set(url(wrong), visitor.cookies.get(url(right))!)
-      // Whatever this instance thinks of the session, which ended half an hour ago by its clock.
+      // By its clock, the sessions expired half an hour ago.
       await visitor.clone().get(`${url(wrong)}/portal`)
       await visitor.clone().get(`${url(wrong)}/account/security`)
     }

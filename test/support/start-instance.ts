@@ -11,7 +11,7 @@ import { freePort } from './services/server.ts'
 /** See instance.ts. */
 export interface Instance {
   port: number
-  /** What it has logged, with the time of arrival, if its options say so. */
+  /** Its log with the times of arrival, if the option `log` is set. */
   logs: (LogLine & { at: number })[]
   /** Calls a method of `sso.providers` in this instance. */
   act(name: string, ...given: unknown[]): Promise<unknown>
