@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express'
 import { listedDomains } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
+import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -12,7 +12,13 @@ import type { ReauthenticationRequirement } from './attempts.ts'
 import { readReauthentication, reauthenticationQuery } from './reauthentication.ts'
 import type { SignIn } from './sign-in.ts'
 
-/** `GET /login`: all enabled providers. The host's classic login page shows if there is none, or if the operator opened it. */
+/** of a display name */
+const maxSearchLength = 100
+
+/**
+ * `GET /login`: the enabled providers, or the first ones and a search field. The host's classic login page shows if there is none,
+ * or if the operator opened it.
+ */
 export function pickerRoute(
   { homePath, portalOf, urls }: Core,
   modules: {
@@ -27,20 +33,27 @@ export function pickerRoute(
   const { browserHints, pendingRegistrations } = signIn
 
   return asyncHandler(async (req, res, next) => {
-    // One query and no cache: a provider that was connected on any instance appears at the next request.
-    const providers = await providersTable.listEnabled(portalOf(req))
-    if (providers.length === 0 || (await allowsClassic(req))) return next()
+    const lastSlug = browserHints.lastProvider(req)
+    const page = await readPage(req.query, providersTable, { portal: portalOf(req), lastSlug })
+    if (!page || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
     if (req.user && !reauthentication) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') pendingRegistrations.clear(res)
 
-    const lastSlug = browserHints.lastProvider(req)
+    const { email, hasMore, providers, search } = page
     const { lang } = pages.locale(req)
     const query = { returnTo, ...reauthenticationQuery(reauthentication) }
     await pages.show(req, res, 'picker', {
-      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? providers : undefined),
-      providers: sortByEmail(providers, req.query.email).map((provider) => ({
+      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? page : undefined),
+      search: (hasMore || search !== undefined) && {
+        action: urls.path('/login'),
+        fields: { ...query, ...(email && { email }) },
+        text: search,
+        hasMore,
+        none: providers.length === 0,
+      },
+      providers: sortByEmail(providers, email).map((provider) => ({
         displayName: provider.displayName,
         href: urls.path(`/login/${provider.slug}`, query),
         logo: presetOf(provider.preset)?.logo,
@@ -54,26 +67,61 @@ export function pickerRoute(
   })
 }
 
+/** @returns `undefined` if no provider is enabled */
+async function readPage(
+  { q, email: hint }: Request['query'],
+  providersTable: ProvidersTable,
+  { portal, lastSlug }: { portal: string; lastSlug: string | undefined },
+) {
+  const search = readSearch(q)
+  const email = normaliseEmail(hint)
+  // As in the JSON of the column.
+  const emailDomain = email && `"${domainOf(email)}`
+  const limit = providersPerPage + 1
+  // One query and no cache: a provider that was connected on any instance appears at the next request.
+  const found = await providersTable.listEnabled(portal, { search, emailDomain, limit })
+  if (found.length === 0 && (search === undefined || !(await providersTable.anyEnabled(portal))))
+    return undefined
+  const hasMore = found.length === limit
+  // In a portal with more providers, the one that this browser used last may be far behind.
+  if (hasMore && search === undefined && !found.some(({ slug }) => slug === lastSlug)) {
+    const last = await providersTable.find(portal, lastSlug)
+    if (last?.enabled) found.splice(found[0]?.recommended ? 1 : 0, 0, last)
+  }
+  return { email, hasMore, providers: found.slice(0, providersPerPage), search }
+}
+
 /**
  * Explains why the page shows.
  *
- * @param signedOutFrom the providers, if a user has signed out in this browser
+ * @param signedOutPage the page, if a user has signed out in this browser
  */
 function noticeFor(
   req: Request,
   reauthentication: ReauthenticationRequirement | undefined,
-  signedOutFrom: readonly Provider[] | undefined,
+  signedOutPage: { hasMore: boolean; providers: readonly Provider[] } | undefined,
 ): string | undefined {
   if (reauthentication?.acr) return 'picker.stronger'
   if (reauthentication && req.user) return 'picker.again'
-  if (!signedOutFrom) return undefined
-  const asks = signedOutFrom.every((provider) => provider.reauthentication === 'proven')
+  if (!signedOutPage) return undefined
+  const { hasMore, providers } = signedOutPage
+  const asks = !hasMore && providers.every((provider) => provider.reauthentication === 'proven')
   return asks ? 'picker.signedOutAsks' : 'picker.signedOut'
 }
 
+/** @returns `undefined` for all. PostgreSQL fails on a NUL, and no name has a control character. */
+export function readSearch(text: unknown): string | undefined {
+  if (typeof text !== 'string') return undefined
+  return (
+    text
+      .replace(/\p{Cc}/gu, ' ')
+      .trim()
+      .slice(0, maxSearchLength) || undefined
+  )
+}
+
 /** Providers for the domain of `?email=` come first. The user may still choose any. */
-function sortByEmail(providers: readonly Provider[], hint: unknown): readonly Provider[] {
-  const email = normaliseEmail(hint)
+function sortByEmail(providers: readonly Provider[], email: string | undefined): readonly Provider[] {
   if (email === undefined) return providers
   const serves = (provider: Provider) =>
     listedDomains(provider).some(({ domain }) => domain === domainOf(email))

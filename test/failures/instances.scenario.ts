@@ -153,7 +153,7 @@ describe('an instance whose clock is wrong', () => {
       await visitor.clone().get(`${url(wrong)}/portal`)
       await visitor.clone().get(`${url(wrong)}/account/security`)
     }
-    await wrong.post('maintenance')
+    await wrong.call('portal', 'runMaintenance')
     expect(await query(databaseUrl, 'select id from sso_sessions order by id')).toEqual(before)
     for (const visitor of visitors) expect((await visitor.get(`${url(right)}/portal`)).status).toBe(200)
     expect(wrong.logs).toContainEqual(

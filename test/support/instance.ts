@@ -2,9 +2,10 @@
  * One instance of a portal in its own process. It is configured by PORT, BASE_URL, DATABASE_URL, REDIS_URL, and by INSTANCE_OPTIONS:
  * the JSON of `InstanceOptions` in start-instance.ts. Prints `ready`, and with `log` also each message as a line of JSON.
  *
- * `POST /test/providers/:act` calls a method of `sso.providers` with the JSON arguments. `GET /test/heap` returns the number of live
- * bytes, if Node was started with `--expose-gc`. `POST /test/password-login` signs Ada in like a host's classic login.
- * `POST /test/users` creates users, and `POST /test/maintenance` runs the maintenance. `POST /test/sql` runs a statement on the host's own pool, and `POST /test/connections` holds all its connections.
+ * `POST /test/:api/:act` calls a method of `sso.providers` or `sso.sessions` with the JSON arguments; `/test/portal/:act`, of `sso`.
+ * `GET /test/heap` returns the number of live bytes, if Node was started with `--expose-gc`. `POST /test/password-login` signs Ada in
+ * like a host's classic login. `POST /test/users` creates users. `POST /test/sql` runs a statement on the host's own pool, and
+ * `POST /test/connections` holds all its connections.
  */
 import { setTimeout } from 'node:timers/promises'
 import express, { type Request } from 'express'
@@ -61,10 +62,13 @@ app.use((_req, res, next) => {
   res.set('x-instance', PORT)
   next()
 })
-app.post('/test/providers/:act', express.json(), async (req: Request<{ act: string }>, res) => {
-  const acts = sso.providers as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
+const apis: Record<string, unknown> = { portal: sso, providers: sso.providers, sessions: sso.sessions }
+app.post('/test/:api/:act', express.json(), async (req: Request<{ api: string; act: string }>, res, next) => {
+  const { api, act } = req.params
+  if (!apis[api]) return next()
+  const acts = apis[api] as Record<string, (...given: unknown[]) => Promise<unknown>>
   try {
-    res.json((await acts[req.params.act]!(...req.body)) ?? null)
+    res.json((await acts[act]!(...req.body)) ?? null)
   } catch (error) {
     res.status(400).json(String(error))
   }
@@ -80,10 +84,6 @@ app.get('/test/heap', async (_req, res) => {
 })
 app.post('/test/users', express.json(), async (req: Request<object, unknown, Registration[]>, res) => {
   for (const user of req.body) await sso.users.create(user)
-  res.json(null)
-})
-app.post('/test/maintenance', async (_req, res) => {
-  await sso.runMaintenance()
   res.json(null)
 })
 app.post('/test/sql', express.json(), async (req: Request<object, unknown, string[]>, res) => {

@@ -15,6 +15,8 @@ export interface Instance {
   logs: (LogLine & { at: number })[]
   /** Calls a method of `sso.providers` in this instance. */
   act(name: string, ...given: unknown[]): Promise<unknown>
+  /** Calls a method of `sso.providers`, `sso.sessions`, or of `sso` itself (`portal`). */
+  call(api: 'portal' | 'providers' | 'sessions', name: string, ...given: unknown[]): Promise<unknown>
   /** Reads another route below `/test`. */
   get(name: string): Promise<unknown>
   /** Posts arguments to another route below `/test`. */
@@ -105,10 +107,12 @@ export async function spawnInstance({
     if (!response.ok) throw new Error(await response.text())
     return (await response.json()) as unknown
   }
+  const call: Instance['call'] = (api, name, ...given) => send(`${api}/${name}`, given)
   return {
     port,
     logs,
-    act: (name, ...given) => send(`providers/${name}`, given),
+    call,
+    act: (name, ...given) => call('providers', name, ...given),
     get: (name) => send(name),
     post: (name, ...given) => send(name, given),
     async kill() {
