@@ -29,10 +29,11 @@ async function connectAdministrator(): Promise<pg.Client> {
 const cachedPageMs = 250
 const signInMs = 2000
 
-function expectPagesFromCache({ during }: Outage): void {
+function expectPagesFromCache(outage: Outage): void {
+  const { during } = outage
   expect(statuses(ofKind(during, 'page'))).toEqual([200])
-  expect(longestWait(ofKind(during, 'page'))).toBeLessThan(cachedPageMs + slackMs)
-  expect(longestWait(ofKind(during, 'start', 'callback'))).toBeLessThan(signInMs + slackMs)
+  expect(longestWait(outage, ofKind(during, 'page'))).toBeLessThan(cachedPageMs + slackMs)
+  expect(longestWait(outage, ofKind(during, 'start', 'callback'))).toBeLessThan(signInMs + slackMs)
 }
 
 /** Apart from those that were sent when the outage began. */

@@ -59,7 +59,7 @@ describe('a provider', () => {
       expect(statuses(ofKind(outage.all, 'page'))).toEqual([200])
       expect(statuses(ofKind(outage.all, 'start'))).toEqual([302])
       expect(statuses(ofKind(outage.all, 'callback'))).toEqual([303])
-      expect(longestWait(outage.all)).toBeLessThan(1000 + slackMs)
+      expect(longestWait(outage, outage.all)).toBeLessThan(1000 + slackMs)
       // One line for each failed sign-in.
       expect(outage.logs.map(({ fields }) => fields.provider).sort()).toEqual([...broken.keys()].sort())
     } finally {

@@ -66,15 +66,19 @@ export class BreakableServer {
     await this.#remove()
   }
 
+  /** The parent comes first, so that it starts no other child. */
   #signal(signal: NodeJS.Signals): void {
-    for (const pid of [this.#pid, ...childrenOf(this.#pid)]) {
-      try {
-        process.kill(pid, signal)
-      } catch (error) {
-        // It ended in the meantime.
-        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
-      }
-    }
+    send(this.#pid, signal)
+    for (const pid of childrenOf(this.#pid)) send(pid, signal)
+  }
+}
+
+function send(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    // It ended in the meantime.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
   }
 }
 

@@ -7,12 +7,14 @@ import { type Seen, Visitor } from '../../support/visitor.ts'
 const clientCount = 20
 const requestIntervalMs = 200
 const signInIntervalMs = 1000
+const controlIntervalMs = 100
 const preparedCount = 10
 /** A request that is still waiting then has not been answered. */
 const abandonMs = 30_000
 
 export interface Sample {
-  kind: 'page' | 'start' | 'callback'
+  /** `control` needs no part that can break: its wait is the machine's. */
+  kind: 'page' | 'start' | 'callback' | 'control'
   /** When it was sent, on the clock of `performance.now()`. */
   at: number
   waitMs: number
@@ -83,9 +85,10 @@ export class Load {
     }
     for (const [client, cookie] of cookies.entries())
       this.#repeat(requestIntervalMs, (client / clientCount) * requestIntervalMs, () =>
-        this.#openPage(client, cookie),
+        this.#open('page', this.#instances[client % this.#instances.length]!, cookie),
       )
     this.#repeat(signInIntervalMs, 0, () => this.#signIn())
+    this.#repeat(controlIntervalMs, 0, () => this.#open('control', this.#instances[0]!, ''))
   }
 
   /** Waits for the responses that are due. */
@@ -118,10 +121,9 @@ export class Load {
     this.#running.add(tracked)
   }
 
-  async #openPage(client: number, cookie: string): Promise<void> {
-    const instance = this.#instances[client % this.#instances.length]!
+  async #open(kind: 'page' | 'control', { port }: Instance, cookie: string): Promise<void> {
     const at = performance.now()
-    const sent = request(`http://127.0.0.1:${instance.port}/portal`, {
+    const sent = request(`http://127.0.0.1:${port}/${kind === 'page' ? 'portal' : 'favicon.ico'}`, {
       dispatcher: this.#agent,
       headers: { cookie, accept: 'text/html' },
       headersTimeout: abandonMs,
@@ -132,7 +134,7 @@ export class Load {
       () => undefined,
     )
     this.samples.push({
-      kind: 'page',
+      kind,
       at,
       waitMs: performance.now() - at,
       status: seen?.statusCode ?? 0,

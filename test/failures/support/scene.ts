@@ -6,7 +6,7 @@ import { type Instance, type InstanceProcess, spawnInstance } from '../../suppor
 import { type BreakableServer, startBreakablePostgres, startBreakableRedis } from './breakable-server.ts'
 import { Load, people, type Sample, signInPeople } from './load.ts'
 
-/** Added to every bound of a wait, because the tests share the machine with the servers and the load. */
+/** Added to every bound of a wait, because the tests share the machine with the servers and the load. See also `longestWait`. */
 export const slackMs = 1000
 /** Everything must work again within this time after a part is restored. */
 const recoveryMs = 10_000
@@ -178,27 +178,40 @@ export const statuses = (samples: readonly Sample[]): number[] =>
 export const ofKind = (samples: readonly Sample[], ...kinds: Sample['kind'][]): Sample[] =>
   samples.filter(({ kind }) => kinds.includes(kind))
 
-export const longestWait = (samples: readonly Sample[]): number =>
-  Math.round(Math.max(0, ...samples.map(({ waitMs }) => waitMs)))
-
-/** The wait that 95 % of the requests do not exceed. */
-export function usualWait(samples: readonly Sample[]): number {
-  const waits = samples.map(({ waitMs }) => waitMs).sort((a, b) => a - b)
-  return Math.round(waits[Math.floor(waits.length * 0.95)] ?? 0)
+/** Subtracts what the machine itself made a request wait: the longest wait of a control request at the same time. */
+function ownWait({ at, waitMs }: Sample, all: readonly Sample[]): number {
+  const controls = ofKind(all, 'control').filter(
+    (control) => control.at < at + waitMs && control.at + control.waitMs > at,
+  )
+  return Math.max(0, waitMs - Math.max(0, ...controls.map((control) => control.waitMs)))
 }
 
+/** @param percent of the requests do not wait longer */
+const waitOf = (samples: readonly Sample[], all: readonly Sample[], percent: number): number => {
+  const waits = samples.map((sample) => ownWait(sample, all)).sort((a, b) => a - b)
+  return Math.round(waits[Math.ceil((waits.length * percent) / 100) - 1] ?? 0)
+}
+
+/** Without what the machine made the requests wait. */
+export const longestWait = ({ all }: Outage, samples: readonly Sample[]): number => waitOf(samples, all, 100)
+
+/** The wait that 95 % of the requests do not exceed. */
+export const usualWait = ({ all }: Outage, samples: readonly Sample[]): number => waitOf(samples, all, 95)
+
 /** The figures of a scenario, which `npm run test:failures -- --silent=false` prints. */
-function summarize({ during, all, logs, restoredAt }: Outage): string {
+function summarize(outage: Outage): string {
+  const { during, all, logs, restoredAt } = outage
   const after = all.filter(({ at }) => at >= restoredAt)
   const kinds = (['page', 'start', 'callback'] as const).map((kind) => {
     const samples = ofKind(during, kind)
-    const waits = `usual wait ${usualWait(samples)} ms, longest ${longestWait(samples)} ms`
+    const waits = `usual wait ${usualWait(outage, samples)} ms, longest ${longestWait(outage, samples)} ms`
     return `${samples.length} × ${kind}: ${counts(samples)}; ${waits}; afterwards ${counts(ofKind(after, kind))}`
   })
   const lines = new Map<string, Instance['logs']>()
   for (const line of logs) lines.set(line.message, [...(lines.get(line.message) ?? []), line])
   return [
     ...kinds,
+    `longest wait of the machine ${Math.round(Math.max(...ofKind(during, 'control').map(({ waitMs }) => waitMs)))} ms`,
     ...[...lines].map(
       ([message, each]) => `${each.length} × "${message}" ${JSON.stringify(each[0]!.fields)}`,
     ),
