@@ -1,5 +1,5 @@
+import http from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Agent, request } from 'undici'
 import type { FaultyProvider } from '../../support/faulty-provider.ts'
 import type { Instance } from '../../support/start-instance.ts'
 import { type Seen, Visitor } from '../../support/visitor.ts'
@@ -56,7 +56,9 @@ export class Load {
   readonly #url: string
   readonly #instances: readonly Instance[]
   readonly #slug: string
-  readonly #agent = new Agent({ connect: { timeout: abandonMs } })
+  /** Opens a connection for each request that waits. */
+  readonly #agent = new http.Agent({ keepAlive: true })
+  readonly #controlAgent = new http.Agent({ keepAlive: true })
   readonly #running = new Set<Promise<void>>()
   #stopped = false
   /** Sign-ins that the provider has finished, for the time when none can be started. */
@@ -95,7 +97,8 @@ export class Load {
   async stop(): Promise<void> {
     this.#stopped = true
     while (this.#running.size > 0) await Promise.all(this.#running)
-    await this.#agent.destroy()
+    this.#agent.destroy()
+    this.#controlAgent.destroy()
   }
 
   /** Samples that were sent from a time on, and before another. */
@@ -123,23 +126,16 @@ export class Load {
 
   async #open(kind: 'page' | 'control', { port }: Instance, cookie: string): Promise<void> {
     const at = performance.now()
-    const sent = request(`http://127.0.0.1:${port}/${kind === 'page' ? 'portal' : 'favicon.ico'}`, {
-      dispatcher: this.#agent,
-      headers: { cookie, accept: 'text/html' },
-      headersTimeout: abandonMs,
-      bodyTimeout: abandonMs,
-    })
-    const seen = await sent.then(
-      async ({ statusCode, headers, body }) => ({ statusCode, headers, text: await body.text() }),
-      () => undefined,
-    )
+    const [path, agent] = kind === 'page' ? ['/portal', this.#agent] : ['/favicon.ico', this.#controlAgent]
+    const options = { port, path, agent, headers: { cookie, accept: 'text/html' } }
+    const seen = await getPage(options).catch(() => undefined)
     this.samples.push({
       kind,
       at,
       waitMs: performance.now() - at,
-      status: seen?.statusCode ?? 0,
-      signedOut: seen !== undefined && (seen.statusCode === 401 || seen.headers.location !== undefined),
-      retryAfter: seen && String(seen.headers['retry-after'] ?? ''),
+      status: seen?.status ?? 0,
+      signedOut: seen !== undefined && (seen.status === 401 || seen.headers.location !== undefined),
+      retryAfter: seen?.headers['retry-after'],
       reference: referenceOn(seen?.text ?? ''),
     })
   }
@@ -174,6 +170,31 @@ export class Load {
     })
     return seen
   }
+}
+
+interface Page {
+  status: number
+  headers: http.IncomingHttpHeaders
+  text: string
+}
+
+function getPage(options: http.RequestOptions): Promise<Page> {
+  return new Promise((resolve, reject) => {
+    const sent = http.get({ ...options, host: '127.0.0.1', timeout: abandonMs }, (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (part: string) => {
+        text += part
+      })
+      response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, text }))
+      response.on('error', reject)
+    })
+    sent.on('timeout', () => sent.destroy(new Error('no response')))
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      // The server has just closed the idle connection.
+      if (sent.reusedSocket && error.code === 'ECONNRESET') getPage(options).then(resolve, reject)
+      else reject(error)
+    })
+  })
 }
 
 export const cookieOf = (visitor: Visitor, url: string): string =>
