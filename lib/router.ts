@@ -36,6 +36,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(frontChannelRoute(core, { ...modules, connectedProviders }))
   routes.use(clientKeysRoute(core, modules))
   routes.use(ours, sessions.identify)
+  routes.use(['/register', '/account/security'], (req, _res, next) => next(sessions.assertFresh(req)))
   routes.get('/login', pickerRoute(core, { ...modules, allowsClassic: (req) => classicLogin.isAllowed(req) }))
   routes.use(initiateRoutes(core, modules), adminConsentRoutes(core, { ...modules, refusals }))
   routes.use(breakGlassRoutes(core, modules), testSignInLinkRoutes(core, modules))
