@@ -37,8 +37,8 @@ function expectPagesFromCache(outage: Outage): void {
 }
 
 /** Apart from those that were sent when the outage began. */
-const signIns = ({ during, brokenAt }: Outage) =>
-  ofKind(during, 'start', 'callback').filter(({ at }) => at > brokenAt + slackMs)
+const signIns = ({ during, brokenBy }: Outage) =>
+  ofKind(during, 'start', 'callback').filter(({ at }) => at > brokenBy)
 
 describe('PostgreSQL', () => {
   it('is stopped for 8 s: pages come from the cache, sign-ins answer 503', async () => {

@@ -90,6 +90,8 @@ export interface Outage {
   /** Log lines from the break until the end. */
   logs: Instance['logs']
   brokenAt: number
+  /** The part was broken completely. */
+  brokenBy: number
   restoredAt: number
 }
 
@@ -115,7 +117,9 @@ export class Scene {
     const heapBefore = Number(await instance.get('heap'))
     const brokenAt = performance.now()
     await breakPart()
+    const brokenBy = performance.now()
     await delay(seconds * 1000)
+    const restoring = performance.now()
     await restorePart()
     const restoredAt = performance.now()
     const recovered = await this.#recover(restoredAt)
@@ -126,9 +130,10 @@ export class Scene {
     const outage = {
       before: load.between(0, brokenAt).filter(({ at, waitMs }) => at + waitMs < brokenAt),
       all: load.samples,
-      during: load.between(brokenAt, restoredAt),
+      during: load.between(brokenAt, restoring),
       logs: instance.logs.filter(({ at }) => at >= brokenAt),
       brokenAt,
+      brokenBy,
       restoredAt,
     }
     const growth = heapAfter - heapBefore
