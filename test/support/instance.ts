@@ -99,8 +99,7 @@ app.post('/test/connections', express.json(), async (req: Request<object, unknow
   for (const connection of connections) await knex!.client.releaseConnection(connection)
 })
 app.get('/favicon.ico', (_req, res) => void res.sendStatus(204))
-const { healthRoutes } = sso as unknown as { healthRoutes?: () => express.Router }
-if (healthRoutes) app.use(healthRoutes.call(sso))
+app.use(sso.healthRoutes())
 mountDefault(app, sso)
 app.post('/test/password-login', async (req, res, next) => {
   const user = await sso.users.findByEmail('ada@example.com')
