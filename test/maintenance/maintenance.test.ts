@@ -294,6 +294,7 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
     expect(plans).toEqual([
       expect.stringContaining('sso_providers_retire'),
       expect.stringContaining('sso_providers_secret_expiry'),
+      expect.stringContaining('sso_provider_health_due'),
       expect.stringContaining('sso_providers_removed'),
     ])
   })
