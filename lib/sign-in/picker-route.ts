@@ -2,15 +2,21 @@ import type { Request, RequestHandler } from 'express'
 import { listedDomains } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { PickerProvider, ProvidersTable } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
+import type { Pages, SharedPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
+import { type PortalUrls, queryString } from '../web/urls.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 import { readReauthentication, reauthenticationQuery } from './reauthentication.ts'
 import type { SignIn } from './sign-in.ts'
+
+interface PickerContent {
+  notice: string | undefined
+  providers: (Omit<PickerProvider, 'reauthentication'> & { lastUsed: boolean })[]
+}
 
 /** `GET /login`: all enabled providers. The host's classic login page shows if there is none, or if the operator opened it. */
 export function pickerRoute(
@@ -25,32 +31,54 @@ export function pickerRoute(
 ): RequestHandler {
   const { allowsClassic, pages, signIn, providersTable } = modules
   const { browserHints, pendingRegistrations } = signIn
+  const locals = pickerLocals(urls)
 
   return asyncHandler(async (req, res, next) => {
+    const { email } = req.query
     // One query and no cache: a provider that was connected on any instance appears at the next request.
-    const providers = await providersTable.listEnabled(portalOf(req))
+    const providers =
+      email === undefined
+        ? await providersTable.listForPicker(portalOf(req))
+        : sortByEmail(await providersTable.listEnabled(portalOf(req)), email)
     if (providers.length === 0 || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
     if (req.user && !reauthentication) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') pendingRegistrations.clear(res)
 
-    const lastSlug = browserHints.lastProvider(req)
-    const { lang } = pages.locale(req)
-    const query = { returnTo, ...reauthenticationQuery(reauthentication) }
-    await pages.show(req, res, 'picker', {
-      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? providers : undefined),
-      providers: sortByEmail(providers, req.query.email).map((provider) => ({
-        displayName: provider.displayName,
-        href: urls.path(`/login/${provider.slug}`, query),
-        logo: presetOf(provider.preset)?.logo,
-        monogram: monogramOf(provider.displayName),
-        hue: hueOf(provider),
-        recommended: provider.recommended,
-        lastUsed: provider.slug === lastSlug,
-        until: lastDayOf(provider, lang),
-      })),
+    const notice = noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? providers : undefined)
+    await pages.showShared(req, res, 'picker', {
+      content: { notice, providers: markLastUsed(providers, browserHints.lastProvider(req)) },
+      query: queryString({ returnTo, ...reauthenticationQuery(reauthentication) }),
+      locals,
     })
+  })
+}
+
+function pickerLocals(urls: PortalUrls): SharedPage<PickerContent>['locals'] {
+  return ({ notice, providers }, { lang, query }) => ({
+    notice,
+    providers: providers.map((provider) => ({
+      displayName: provider.displayName,
+      href: urls.path(`/login/${provider.slug}`) + query,
+      logo: presetOf(provider.preset)?.logo,
+      monogram: monogramOf(provider.displayName),
+      hue: hueOf(provider),
+      recommended: provider.recommended,
+      lastUsed: provider.lastUsed,
+      until: lastDayOf(provider, lang),
+    })),
+  })
+}
+
+/** Picks the members, because all that this returns is part of the key under which the page is kept. */
+function markLastUsed(
+  providers: readonly PickerProvider[],
+  lastSlug: string | undefined,
+): PickerContent['providers'] {
+  return providers.map(({ displayName, position, preset, recommended, retireAt, slug }) => {
+    const lastUsed = slug === lastSlug
+    return { displayName, lastUsed, position, preset, recommended, retireAt, slug }
   })
 }
 
@@ -62,7 +90,7 @@ export function pickerRoute(
 function noticeFor(
   req: Request,
   reauthentication: ReauthenticationRequirement | undefined,
-  signedOutFrom: readonly Provider[] | undefined,
+  signedOutFrom: readonly PickerProvider[] | undefined,
 ): string | undefined {
   if (reauthentication?.acr) return 'picker.stronger'
   if (reauthentication && req.user) return 'picker.again'
@@ -81,7 +109,7 @@ function sortByEmail(providers: readonly Provider[], hint: unknown): readonly Pr
 }
 
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */
-function lastDayOf({ retireAt }: Provider, lang: string): string | undefined {
+function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): string | undefined {
   if (retireAt === undefined) return undefined
   return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
 }
@@ -94,6 +122,6 @@ export function monogramOf(displayName: string): string {
 }
 
 // Five twelfths of the colour circle from one to the next, so that neighbours differ clearly.
-export function hueOf({ position }: Provider): number {
+export function hueOf({ position }: Pick<Provider, 'position'>): number {
   return (position * 5) % 12
 }
