@@ -54,8 +54,8 @@ export type {
   RemovedProvider,
 } from './management/provider-lifecycle.ts'
 export type { ProvidersApi } from './management/providers-api.ts'
-export type { UpdateOptions } from './management/save-provider.ts'
-export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
+export { ProviderTestError, type UpdateOptions } from './management/save-provider.ts'
+export type { ProviderTest } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
 export type { Check, Provider } from './providers/provider.ts'
 export type {

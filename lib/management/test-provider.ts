@@ -9,7 +9,6 @@ import {
   type ClientAuthentication,
   type SecretEncoding,
 } from '../providers/setting-values.ts'
-import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthorization } from './checks/authorization.ts'
 import { ok, type TestInput, warning } from './checks/candidate.ts'
@@ -28,22 +27,6 @@ import {
   checkUserInfo,
   chooseAuthentication,
 } from './checks/metadata.ts'
-
-/** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
-export class ProviderTestError extends ManagementError {
-  /** All results of the test. */
-  readonly checks: readonly Check[]
-
-  constructor(checks: readonly Check[]) {
-    const failed = checks.filter(({ result }) => result === 'failed')
-    super(
-      'test_failed',
-      failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })),
-    )
-    this.name = 'ProviderTestError'
-    this.checks = checks
-  }
-}
 
 /** Result of the connection test: everything that can be tested before a user signs in. */
 export interface ProviderTest {

@@ -3,7 +3,7 @@ import { isIssuerOf, issuerFor, isTemplated, otherTenantError } from '../provide
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
-import { type Claims, withoutEmpty } from './identity.ts'
+import { type Claims, isObject, withoutEmpty } from './identity.ts'
 
 /** Every provider that supports DPoP supports this one. */
 export const dpopAlgorithm = 'ES256'
@@ -143,10 +143,6 @@ async function readJson(response: Response): Promise<unknown> {
     .clone()
     .json()
     .catch(() => undefined)
-}
-
-export function isObject(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /**

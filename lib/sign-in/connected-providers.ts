@@ -2,9 +2,8 @@ import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
-import { IssuerMismatchError } from '../oidc/discovery.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
-import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
+import type { ProviderClient } from '../oidc/provider-client.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -15,7 +14,7 @@ import { failedExchangeKey, failedExchanges, type RateLimiter } from '../web/rat
 import { isSafeMethod } from '../web/request.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempt, Attempts } from './attempts.ts'
-import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from './provider-strategy.ts'
+import type { Begin, Finish, ValidatedSignIn } from './provider-strategy.ts'
 
 /** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
 const maxConnections = 200
@@ -25,6 +24,14 @@ const metadataTtlMs = 3_600_000
 const rediscoveryCooldownMs = 5_000
 /** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
 const strategyGraceMs = 60_000
+
+/** Loads openid-client, jose and passport-openidconnect with the first use of a provider, so that the portal starts faster. */
+async function loadProtocol() {
+  const { createProviderClient } = await import('../oidc/provider-client.ts')
+  const { IssuerMismatchError } = await import('../oidc/discovery.ts')
+  const { ProviderStrategy } = await import('./provider-strategy.ts')
+  return { createProviderClient, IssuerMismatchError, ProviderStrategy }
+}
 
 /** The modules that the connections of all providers share. */
 export interface ConnectionContext {
@@ -189,6 +196,7 @@ export class ProviderConnection {
   }
 
   async #build(strategyName: string, referencedSecret: string | undefined): Promise<ProviderClient> {
+    const { createProviderClient, IssuerMismatchError, ProviderStrategy } = await loadProtocol()
     const { provider } = this
     const { attempts, outbound, passport, providersTable, urls } = this.#context
     const isReferenced = provider.clientSecretReference !== undefined
