@@ -1,7 +1,6 @@
 import type { ClientMethod } from '../oidc/client-methods.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import { pushesRequests } from '../oidc/provider-client.ts'
-import { describeVouching, type TrustSettings } from '../oidc/vouches.ts'
 import type { Check } from '../providers/provider.ts'
 import {
   type AssertionAudience,
@@ -11,7 +10,7 @@ import {
 } from '../providers/setting-values.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthorization } from './checks/authorization.ts'
-import { ok, type TestInput, warning } from './checks/candidate.ts'
+import { checkVouching, type TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
 import { checkKeys, reach } from './checks/documents.ts'
@@ -117,11 +116,4 @@ function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
     ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
-}
-
-/** Shows which addresses of the provider are trusted. */
-export function checkVouching(settings: TrustSettings): Check {
-  const { description, warning: found } = describeVouching(settings)
-  const message = `it vouches for ${description}`
-  return found ? warning('vouching', `${message}; ${found.reason}`, found.hint) : ok('vouching', message)
 }

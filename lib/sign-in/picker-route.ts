@@ -114,9 +114,8 @@ function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): stri
   return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
 }
 
-const segmenter = new Intl.Segmenter()
-
 export function monogramOf(displayName: string): string {
+  const segmenter = new Intl.Segmenter()
   const [first] = segmenter.segment(displayName.trim())
   return (first?.segment ?? '?').toUpperCase()
 }
