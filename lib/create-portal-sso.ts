@@ -36,6 +36,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const modules = createModules(settings, database, outbound)
   return new PortalSso(modules, async () => {
     await modules.maintenance.stop()
+    await modules.signIn.connectedProviders.close()
     await outbound.close()
     await database.close()
   })

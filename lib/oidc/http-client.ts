@@ -34,6 +34,8 @@ export interface HttpClients extends HttpClient {
    * @param network its proxy and certificates; a change starts with new connections and no failures
    */
   clientFor(owner: string, network?: Network): HttpClient
+  /** Loads the libraries, so that the first request does not wait for them. */
+  prepare(): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -152,7 +154,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     agents?.clear()
   }
 
-  return { ...clientFor(''), clientFor, close }
+  return { ...clientFor(''), clientFor, prepare: open, close }
 }
 
 /** Loads undici and cockatiel with the first request, so that the portal starts faster. */

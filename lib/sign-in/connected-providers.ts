@@ -229,11 +229,22 @@ export class ConnectedProviders {
   readonly #core: Core
   readonly #context: ConnectionContext
   #unknown: Router | undefined
+  #preparing: Promise<unknown> | undefined
   #built = 0
 
   constructor(core: Core, context: Omit<ConnectionContext, 'urls'>) {
     this.#core = core
     this.#context = { ...context, urls: core.urls }
+  }
+
+  /** Loads what the first sign-in needs. The login page does this, because users take longer to choose a provider. */
+  prepare(): void {
+    const { outbound } = this.#context
+    this.#preparing ??= Promise.allSettled([loadProtocol(), outbound.prepare()])
+  }
+
+  async close(): Promise<void> {
+    await this.#preparing
   }
 
   /** @param provider as the row is now: a new version gets a new connection */

@@ -52,6 +52,7 @@ export function pickerRoute(
       query: queryString({ returnTo, ...reauthenticationQuery(reauthentication) }),
       locals,
     })
+    signIn.connectedProviders.prepare()
   })
 }
 
