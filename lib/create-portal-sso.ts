@@ -15,7 +15,7 @@ import { type PortalSsoOptions, readOptions, type Settings } from './options.ts'
 import { PortalSso } from './portal-sso.ts'
 import { ProvidersTable } from './providers/providers-table.ts'
 import { Registrations } from './registration/registrations.ts'
-import { assertRedisClient } from './sessions/session-store.ts'
+import { assertRedisClient, limitRedis } from './sessions/redis-client.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { SignIn } from './sign-in/sign-in.ts'
 import { TestSignIns } from './test-sign-in/test-sign-in.ts'
@@ -35,6 +35,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
   return new PortalSso(modules, async () => {
+    modules.rateLimiter.stop()
     await modules.maintenance.stop()
     await modules.signIn.connectedProviders.close()
     await outbound.close()
@@ -46,9 +47,10 @@ type Database = Awaited<ReturnType<typeof openDatabase>>
 
 /** Wires all modules together: each is built once, from `core` and the modules that it depends on. */
 // Long: one list of all modules, in the order in which they depend on each other.
-function createModules(settings: Settings, { knex }: Database, outbound: HttpClients): Modules {
-  const web = createWebModules(settings, knex)
+function createModules(settings: Settings, { clock, knex }: Database, outbound: HttpClients): Modules {
+  const web = createWebModules(settings, knex, clock)
   const { core, pages } = web
+  const redis = settings.redis && limitRedis(settings.redis, core.breakers.redis)
   const events = new EventLog(core, settings.events)
   const recordsPerMinute = settings.rateLimits ? settings.rateLimits.records : Number.POSITIVE_INFINITY
   const refusalLog = new RefusalLog(core, events, recordsPerMinute)
@@ -59,7 +61,7 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
     cacheSeconds: settings.session.userCacheSeconds,
   })
   const providersTable = new ProvidersTable(core, settings)
-  const sessions = new Sessions(core, users.cache, events, settings)
+  const sessions = new Sessions(core, users.cache, events, { ...settings, redis })
   const oneTimeLinks = new OneTimeLinks(core)
   const shared = {
     ...web,
@@ -76,7 +78,7 @@ function createModules(settings: Settings, { knex }: Database, outbound: HttpCli
   const signIn = new SignIn(core, {
     ...shared,
     linking: settings.linking,
-    redis: settings.redis,
+    redis,
     registrationPolicy: settings.registration,
     buildRouter: (connection) => providerRouter(connection, modules),
   })

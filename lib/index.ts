@@ -13,8 +13,8 @@ export type { LinkingOptions, PortalSsoOptions, SessionOptions } from './options
 export type { PortalApi, PortalSso, SessionMiddlewareOptions } from './portal-sso.ts'
 export type { SecretReferenceOptions } from './providers/secret-references.ts'
 export type { RegistrationField } from './registration/registration-form.ts'
+export type { RedisLike } from './sessions/redis-client.ts'
 export type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
-export type { RedisLike } from './sessions/session-store.ts'
 export type { SerializeUser } from './sessions/sessions.ts'
 export type { ActOptions } from './shared/act-options.ts'
 export type { Logger } from './shared/logger.ts'
@@ -52,8 +52,9 @@ export type {
   EnableOptions,
   ProviderUsage,
   RemovedProvider,
+  UsageOptions,
 } from './management/provider-lifecycle.ts'
-export type { ProvidersApi } from './management/providers-api.ts'
+export type { ProviderFilter, ProvidersApi } from './management/providers-api.ts'
 export { ProviderTestError, type UpdateOptions } from './management/save-provider.ts'
 export type { ProviderTest } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'

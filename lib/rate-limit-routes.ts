@@ -10,7 +10,6 @@ import {
   failedExchanges,
   type Limit,
   type RateLimits,
-  refusedExchanges,
 } from './web/rate-limit.ts'
 
 /** The options of `rateLimits` that count requests. */
@@ -90,16 +89,18 @@ function limitRequests(
       event: { kind: 'rate-limited', portal, detail },
     })
   }
+  // Attacker: tries codes on all instances at once. So these are never counted in the process alone.
+  const isExact = limit.name === 'code'
   return asyncHandler(async (req, res, next) => {
     const key = keyOf(req, portalOf)
-    // A failed exchange is counted where it fails. Here, only the refusals are.
-    const isOfFailures = limit === failedExchanges
-    const result = await rateLimiter.consume(limit, key, isOfFailures ? 0 : 1)
-    const { isOver, retryAfterSeconds } = result
+    // A failed exchange is counted where it fails.
+    const requests = limit === failedExchanges ? 0 : 1
+    const { isOver, retryAfterSeconds } = isExact
+      ? await rateLimiter.countExactly(limit, key)
+      : rateLimiter.count(limit, key, requests)
     if (!isOver) return next()
-    const { isFirstOver } = isOfFailures ? await rateLimiter.consume(refusedExchanges, key) : result
     res.set('retry-after', String(retryAfterSeconds))
-    const reference = isFirstOver ? await record(req) : undefined
+    const reference = rateLimiter.isFirstRefusal(limit, key) ? await record(req) : undefined
     const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)
     const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
     await pages.problem(req, res, problem, { reference, nextSteps })

@@ -1,9 +1,11 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { providersPerPage } from '../providers/providers-table.ts'
 import { readField } from '../registration/email-verification-routes.ts'
 import { sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
 import { SECOND } from '../shared/time.ts'
+import { readSearch } from '../sign-in/picker-route.ts'
 import { satisfies } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
@@ -124,22 +126,34 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
     const { lang, t } = pages.locale(req)
     const time = timeFormat(lang)
     const notice = notices.find((each) => each === req.query.notice)
-    const providers = await providersTable.list(portal)
+    const search = readSearch(req.query.q)
+    const limit = providersPerPage + 1
+    const providers = await providersTable.listEnabled(portal, { search, limit })
+    const hasMore = providers.length === limit
     const listed = await sessions.list({ portal, userId }, maxListedSessions)
     const linked = await account.listMethods(portal, userId)
+    const slugs = listed.flatMap(({ provider }) => provider ?? [])
+    const named = slugs.length > 0 ? await providersTable.list(portal, { slugs }) : []
 
     await pages.show(req, res, 'account', {
       notice,
       tone: notice === 'last' ? 'bad' : 'good',
       user: { name: user.name, email: user.email },
-      base: urls.path('/account/security'),
+      base: urls.path(page),
       homeHref: homePath,
       logoutHref: urls.path('/logout'),
       methods: linked.map(({ linkedAt, lastUsedAt, ...method }) => {
         return { ...method, linked: time(linkedAt), lastUsed: time(lastUsedAt) }
       }),
+      search: (hasMore || search !== undefined) && {
+        action: urls.path(page),
+        fields: {},
+        text: search,
+        hasMore,
+        none: providers.length === 0,
+      },
       linkable: providers
-        .filter(({ enabled }) => enabled)
+        .slice(0, providersPerPage)
         .map(({ slug, displayName }) => {
           return { slug, displayName, linked: linked.some(({ provider }) => provider === slug) }
         })
@@ -155,7 +169,7 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
           location,
           started: time(startedAt),
           lastSeen: time(lastSeenAt),
-          provider: providers.find(({ slug }) => slug === provider)?.displayName ?? provider,
+          provider: named.find(({ slug }) => slug === provider)?.displayName ?? provider,
         }))
         .sort((a, b) => Number(b.here) - Number(a.here)),
     })

@@ -1,8 +1,8 @@
 import type { Request, Response } from 'express'
-import { isIssuerOf } from '../providers/issuer.ts'
+import { isIssuerOf, possibleIssuers } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
+import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 import type { ValidatedSignIn } from '../sign-in/provider-strategy.ts'
@@ -29,9 +29,8 @@ export class Account {
   }
 
   async listMethods(portal: string, userId: string) {
-    const { providersTable, users } = this.#modules
-    const linked = await users.identities.listOf(portal, userId)
-    const providers = await providersTable.list(portal)
+    const linked = await this.#modules.users.identities.listOf(portal, userId)
+    const providers = await this.#providersOf(portal, linked)
     const lasting = linked.filter((identity) => keepsWorking(identity, linked, providers))
     // All links of one Entra account are one method: the link that was used last stands for them.
     const shown = linked.filter((identity) => !linked.some((other) => isNewerLink(other, identity)))
@@ -56,14 +55,24 @@ export class Account {
     })
   }
 
+  /** The providers of these identities, and others of the same issuer in place of removed ones. */
+  async #providersOf(portal: string, linked: readonly LinkedIdentity[]): Promise<Provider[]> {
+    const { providersTable } = this.#modules
+    const named = await providersTable.list(portal, { ids: linked.map(({ providerId }) => providerId) })
+    const orphans = linked.filter(({ providerId }) => !named.some(({ id }) => id === providerId))
+    if (orphans.length === 0) return named
+    const issuers = orphans.flatMap(({ issuer }) => possibleIssuers(issuer))
+    return [...named, ...(await providersTable.list(portal, { issuers, limit: providersPerPage }))]
+  }
+
   /**
    * Removes a sign-in method unless no other one would keep working.
    *
    * @returns `last`; `gone`; or the removed method, with several subjects if it was an Entra account
    */
   async unlinkMethod(portal: string, userId: string, id: string) {
-    const { providersTable, users } = this.#modules
-    const providers = await providersTable.list(portal)
+    const { users } = this.#modules
+    const providers = await this.#providersOf(portal, await users.identities.listOf(portal, userId))
     const isUsable = (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) =>
       keepsWorking(identity, linked, providers)
     const unlinked = await users.identities.unlink(portal, userId, id, isUsable)

@@ -68,11 +68,9 @@ export function confirmationRoutes(
     { sent, typed = '', error }: Shown = {},
   ): Promise<void> {
     const linked = await account.listMethods(context.portal, String(user.id))
-    const others = (await providersTable.listEnabled(context.portal)).filter(
-      ({ id, reauthentication, slug }) =>
-        id !== provider.id &&
-        reauthentication !== 'unreported' &&
-        linked.some((method) => method.available && method.provider === slug),
+    const slugs = linked.flatMap((method) => (method.available ? (method.provider ?? []) : []))
+    const others = (await providersTable.listEnabled(context.portal, { slugs })).filter(
+      ({ id, reauthentication }) => id !== provider.id && reauthentication !== 'unreported',
     )
     const { t } = pages.locale(req)
     res.status(error?.status ?? 200)

@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { EventFilter, StoredEvent } from '../events/event-history.ts'
+import { providersPerPage } from '../providers/providers-table.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { type AdminRequest, type AdminRoutes, pageUnknown, showPage } from './admin-request.ts'
 import { eventKinds, kindLabel, parseFilter } from './event-filter.ts'
@@ -12,10 +13,12 @@ async function showEvents(page: AdminRequest): Promise<void> {
   const { options, providers, req } = page
   const { values, errors, filter } = parseFilter(req.query)
   const isInvalid = Object.keys(errors).length > 0
-  const [{ events, next }, all] = await Promise.all([
+  const [{ events, next }, choices] = await Promise.all([
     isInvalid ? { events: [], next: undefined } : listEvents(page, filter),
-    providers.list(options),
+    providers.list({ ...options, most: providersPerPage + 1 }),
   ])
+  const slugs = [...new Set(events.flatMap(({ provider }) => provider ?? []))]
+  const connected = slugs.length > 0 ? await providers.list({ ...options, slugs }) : []
   const href = (path: string, more: Record<string, string> = {}) => {
     const query = Object.entries({ ...values, before: '', ...more }).filter(([, value]) => value !== '')
     return `${req.baseUrl}${path}?${new URLSearchParams(query)}`
@@ -25,7 +28,9 @@ async function showEvents(page: AdminRequest): Promise<void> {
     errors,
     events: events.map((event) => ({ ...event, kindName: kindLabel(event.kind), detail: detailRows(event) })),
     kinds: eventKinds,
-    slugs: all.map(({ slug }) => slug),
+    slugs: choices.map(({ slug }) => slug),
+    hasMore: choices.length > providersPerPage,
+    connected: connected.map(({ slug }) => slug),
     nextHref: next && href('/events', { before: next }),
     firstHref: values.before ? href('/events') : undefined,
     csvHref: href('/events.csv'),

@@ -76,13 +76,16 @@ async function showConnectForm(page: AdminRequest, preset: Preset, form: FilledF
   })
 }
 
+/** Administrators with more providers of one preset choose names of their own. */
+const maxProposedSlugs = 100
+
 async function proposedValues({ options, providers }: AdminRequest, preset: Preset): Promise<FormValues> {
-  // Reusing the slug of a removed provider would make it impossible to restore that one.
-  const connected = await providers.list(options)
-  const taken = [...connected, ...(await providers.listRemoved(options))].map(({ slug }) => slug)
   const base = preset.name === 'generic' ? 'sso' : preset.name
-  let slug = base
-  for (let next = 2; taken.includes(slug); next++) slug = `${base}-${next}`
+  const slugs = [base, ...Array.from({ length: maxProposedSlugs }, (_, at) => `${base}-${at + 2}`)]
+  // Reusing the slug of a removed provider would make it impossible to restore that one.
+  const connected = await providers.list({ ...options, slugs })
+  const taken = [...connected, ...(await providers.listRemoved(options))].map(({ slug }) => slug)
+  const slug = slugs.find((each) => !taken.includes(each)) ?? ''
   const displayName = preset.name === 'generic' ? '' : preset.displayName
   const defaults: Partial<ProviderSettings> = { displayName, ...preset.defaults }
   return { ...toFormValues(defaults, connectFields(preset)), slug }

@@ -19,7 +19,7 @@ import {
   textOf,
   withProvider,
 } from './admin-request.ts'
-import { count, providerBadge } from './format.ts'
+import { count, maxCounted, providerBadge } from './format.ts'
 import { providerStates } from './provider-status.ts'
 
 type ProviderAct = readonly [Message, (page: AdminRequest, slug: string) => Promise<unknown>]
@@ -62,12 +62,7 @@ async function retireProvider({ providers, options, req }: AdminRequest, slug: s
 }
 
 async function moveProvider({ providers, options, req }: AdminRequest, slug: string): Promise<void> {
-  const order = (await providers.list(options)).map((provider) => provider.slug)
-  const from = order.indexOf(slug)
-  if (from < 0) throw new ManagementError('not_found', `no provider is called "${slug}"`)
-  const to = from + (textOf(req.body, 'direction') === 'up' ? -1 : 1)
-  if (to >= 0) order.splice(to, 0, ...order.splice(from, 1))
-  await providers.reorder(order, options)
+  await providers.move(slug, textOf(req.body, 'direction') === 'up' ? 'up' : 'down', options)
 }
 
 function actHandler(name: string, [message, act]: ProviderAct): AdminHandler {
@@ -116,14 +111,17 @@ async function showProvider(
   failure: { problem?: string; checks?: readonly Check[] } = {},
 ): Promise<void> {
   const { slug, preset } = provider
+  const countsAll = textOf(page.req.query, 'count') === 'all'
   const signsKeys = provider.clientAuthentication === 'private_key_jwt'
   const [activities, refusedLogouts, affected, keys] = await Promise.all([
-    page.history.activity(page.options),
+    page.history.activity({ ...page.options, slugs: [slug] }),
     page.history.refusedLogoutTokens(page.options.portal, slug),
-    countAffected(page, provider),
+    countAffected(page, provider, countsAll ? undefined : maxCounted),
     signsKeys ? readKeys(page, slug) : { keys: [] },
   ])
   const activity = activities.get(slug)
+  const { dependents, sessions } = affected
+  const isLimited = !countsAll && Math.max(dependents.people, sessions) >= maxCounted
   const locals = {
     provider,
     settingFacts,
@@ -135,6 +133,8 @@ async function showProvider(
     refusedLogouts,
     tested: withRefusedLogouts(failure.checks ?? provider.lastTest?.checks, refusedLogouts),
     ...affected,
+    countsAll,
+    isLimited,
     ...keys,
     signsKeys,
     urls: urlsToEnter(page, provider),
@@ -162,10 +162,15 @@ function withRefusedLogouts(checks: readonly Check[] | undefined, refused: reado
   )
 }
 
-async function countAffected({ options, providers, sessionsApi }: AdminRequest, { slug }: Provider) {
+/** @param most stop counting soon after that many: counting a million users takes seconds */
+async function countAffected(
+  { options, providers, sessionsApi }: AdminRequest,
+  { slug }: Provider,
+  most?: number,
+) {
   const [dependents, sessions] = await Promise.all([
-    providers.usage(slug, options),
-    sessionsApi.count({ provider: slug }, options),
+    providers.usage(slug, { ...options, most }),
+    sessionsApi.count({ provider: slug }, { ...options, most }),
   ])
   return { dependents, sessions }
 }

@@ -1,37 +1,65 @@
+import { providersPerPage } from '../providers/providers-table.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { type AdminRequest, type AdminRoutes, redirectTo, showPage } from './admin-request.ts'
+import { readSearch } from '../sign-in/picker-route.ts'
+import { type AdminRequest, type AdminRoutes, redirectTo, showPage, textOf } from './admin-request.ts'
 import { providerBadge } from './format.ts'
 import { allEnabledFailed, providerStates } from './provider-status.ts'
 
 /** No further test starts after this time, so that neither the browser nor a proxy gives up on the page. */
 const testAllTimeoutMs = 20_000
+/** More than fit into that time. */
+const maxTested = 1000
 
-/** `GET /`: all providers in the order of the login page. `POST /test`: tests all of them. */
+/** `GET /`: the providers in the order of the login page, page by page. `POST /test`: tests all of them. */
 export const providersListRoutes: AdminRoutes = { 'GET /': showProviders, 'POST /test': testAll }
 
 async function showProviders(page: AdminRequest): Promise<void> {
-  const { history, options, providers } = page
-  const [all, activities, removed] = await Promise.all([
-    providers.list(options),
-    history.activity(options),
+  const { history, options, providers, req } = page
+  const search = readSearch(req.query.q)
+  const after = await providers.find(textOf(req.query, 'after'), options)
+  const filter = { search, after: after?.slug, most: providersPerPage + 1 }
+  const [found, removed] = await Promise.all([
+    providers.list({ ...options, ...filter }),
     providers.listRemoved(options),
   ])
+  const shown = found.slice(0, providersPerPage)
+  const hasMore = found.length > shown.length
+  const activities = await history.activity({ ...options, slugs: shown.map(({ slug }) => slug) })
   const now = new Date()
-  const rows = all.map((provider, at) => ({
-    provider,
-    mark: providerBadge(provider),
-    states: providerStates(provider, activities.get(provider.slug), now),
-    activity: activities.get(provider.slug),
-    // The recommended provider is always first.
-    canMoveUp: !provider.recommended && at > 0 && !all[at - 1]?.recommended,
-    canMoveDown: !provider.recommended && at < all.length - 1,
-  }))
-  await showPage(page, 'list', { rows, removed, allFail: allEnabledFailed(all) })
+  const rows = shown.map((provider, at) => {
+    // The recommended provider is always first. Among the results of a search, a neighbour is not the next one.
+    const canMove = search === undefined && !provider.recommended
+    const before = at === 0 ? after : shown[at - 1]
+    return {
+      provider,
+      mark: providerBadge(provider),
+      states: providerStates(provider, activities.get(provider.slug), now),
+      activity: activities.get(provider.slug),
+      canMoveUp: canMove && before !== undefined && !before.recommended,
+      canMoveDown: canMove && at < found.length - 1,
+    }
+  })
+  const isComplete = search === undefined && !after && !hasMore
+  await showPage(page, 'list', {
+    rows,
+    removed: removed.slice(0, providersPerPage),
+    moreRemoved: removed.length > providersPerPage,
+    search,
+    isComplete,
+    nextHref: hasMore && listHref(page, { q: search, after: shown.at(-1)?.slug }),
+    firstHref: after && listHref(page, { q: search }),
+    allFail: isComplete && allEnabledFailed(shown),
+  })
+}
+
+function listHref({ req }: AdminRequest, query: Record<string, string | undefined>): string {
+  const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return `${req.baseUrl}/?${new URLSearchParams(given)}`
 }
 
 async function testAll(page: AdminRequest): Promise<void> {
   const { options, providers } = page
-  const waiting = await providers.list(options)
+  const waiting = await providers.list({ ...options, most: maxTested })
   const until = Date.now() + testAllTimeoutMs
   const testSome = async () => {
     for (let next = waiting.shift(); next; next = Date.now() < until ? waiting.shift() : undefined) {

@@ -1,4 +1,5 @@
 import type { SessionFilter } from '../management/sessions-api.ts'
+import { providersPerPage } from '../providers/providers-table.ts'
 import { listLimit } from '../sessions/sessions-table.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
@@ -41,7 +42,8 @@ function withErrorsOnForm(handle: AdminHandler): AdminHandler {
 
 async function showForm(page: AdminRequest, problem?: string): Promise<void> {
   const { options, providers, req } = page
-  const slugs = (await providers.list(options)).map(({ slug }) => slug)
+  const suggested = await providers.list({ ...options, most: providersPerPage })
+  const slugs = suggested.map(({ slug }) => slug)
   const asked = { user: textOf(req.body, 'user'), provider: textOf(req.body, 'provider') }
   await showPage(page, 'sessions', { slugs, asked, problem }, problem === undefined ? 200 : 422)
 }
@@ -76,7 +78,7 @@ async function findUserId(page: AdminRequest, text: string): Promise<string | un
   const userByEmail = email === undefined ? undefined : await users.findByEmail(email, options.portal)
   if (userByEmail) return userByEmail.id
   // Count before asking the directory: counting refuses text that a database cannot store.
-  if ((await sessionsApi.count({ userId: text }, options)) > 0) return text
+  if ((await sessionsApi.count({ userId: text }, { ...options, most: 1 })) > 0) return text
   return (await users.findById(text, options.portal))?.id
 }
 
@@ -112,15 +114,17 @@ async function decideIdentity(page: AdminRequest): Promise<void> {
 async function identitiesOf(page: AdminRequest, userId: string | undefined): Promise<object> {
   const { identities, options, providers } = page
   if (userId === undefined) return { linked: [], blocked: [] }
-  const all = await providers.list(options)
+  const [linked, blocked] = await Promise.all([
+    identities.list(userId, options),
+    identities.listBlocked(userId, options),
+  ])
+  const ids = [...linked, ...blocked].map(({ providerId }) => providerId)
+  const all = await providers.list({ ...options, ids })
   const named = <T extends { providerId: string; issuer: string }>(identity: T) => ({
     ...identity,
     name: all.find(({ id }) => id === identity.providerId)?.displayName ?? new URL(identity.issuer).host,
   })
-  return {
-    linked: (await identities.list(userId, options)).map(named),
-    blocked: (await identities.listBlocked(userId, options)).map(named),
-  }
+  return { linked: linked.map(named), blocked: blocked.map(named) }
 }
 
 async function describeFilter(page: AdminRequest, filter: SessionFilter) {

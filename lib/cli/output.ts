@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { Check } from '../providers/provider.ts'
 import { ConfigurationError, describeError, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
@@ -41,6 +42,31 @@ export function table<Row>(
     read.map((column) => cellText(typeof column === 'function' ? column(row) : row[column])),
   )
   return { json: rows, text: align([Object.keys(columns), ...cells]) }
+}
+
+/** Prints a table, or an array of JSON, while it is read: a list can be longer than the memory. */
+export async function printPages<Row>(
+  { json }: OutputFlags,
+  pages: AsyncIterable<readonly Row[]>,
+  columns: Columns<Row>,
+): Promise<undefined> {
+  let isFirst = true
+  if (json) await write('[')
+  for await (const rows of pages) {
+    const { text } = table(rows, columns)
+    // The first page has the headings.
+    const lines = isFirst ? text : text.slice(text.indexOf('\n') + 1)
+    const items = rows.map((row) => `\n${toJson(row, 0)}`).join()
+    await write(json ? `${isFirst ? '' : ','}${items}` : `${sanitizeForTerminal(lines)}\n`)
+    isFirst = false
+  }
+  if (json) await write('\n]\n')
+  else if (isFirst) print(table([], columns).text)
+}
+
+/** Waits for a slow reader. */
+async function write(text: string): Promise<void> {
+  if (!process.stdout.write(text)) await once(process.stdout, 'drain')
 }
 
 function cellText(value: unknown): string {

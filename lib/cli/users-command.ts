@@ -2,7 +2,9 @@ import { ConfigurationError, EmailTakenError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { CommandContext, PortalCommands } from './command.ts'
-import { table } from './output.ts'
+import { printPages, table } from './output.ts'
+
+const columns = { 'E-MAIL': 'email', NAME: 'name', ACTIVE: 'active', ID: 'id' } as const
 
 export const userCommands: PortalCommands = {
   add: {
@@ -10,10 +12,8 @@ export const userCommands: PortalCommands = {
     examples: ['users add --email ada@example.com --name "Ada Lovelace"'],
     requiredOptions: { '--email <address>': 'e-mail address', '--name <text>': 'name of the person' },
     async run({ users, flags }: CommandContext<{ email: string; name: string }>) {
-      const email = normaliseEmail(flags.email)
+      const email = readEmail(flags.email)
       const name = flags.name.trim()
-      if (email === undefined)
-        throw new ConfigurationError(`--email: "${flags.email}" is not an e-mail address`)
       if (name === '') throw new ConfigurationError('--name: enter the name of the person')
       try {
         const user = await users.create({ email, name, fields: {} }, flags.portal)
@@ -24,11 +24,13 @@ export const userCommands: PortalCommands = {
     },
   },
   list: {
-    description: 'list all users of a portal',
-    examples: ['users list'],
-    async run({ users, flags }) {
-      const all = await users.list(flags.portal)
-      return table(all, { 'E-MAIL': 'email', NAME: 'name', ACTIVE: 'active', ID: 'id' })
+    description: 'list all users of a portal, or the one with an address',
+    examples: ['users list', 'users list --email ada@example.com'],
+    options: { '--email <address>': 'only the user with this e-mail address' },
+    async run({ users, flags }: CommandContext<{ email?: string }>) {
+      if (flags.email === undefined) return await printPages(flags, users.pages(flags.portal), columns)
+      const user = await users.findByEmail(readEmail(flags.email), flags.portal)
+      return table(user ? [user] : [], columns, `No user has the address ${flags.email}.`)
     },
   },
   'deactivate <user>': {
@@ -50,6 +52,12 @@ export const userCommands: PortalCommands = {
       return { json: { ...changed, ended: 0 }, text: `${changed.email} can sign in again` }
     },
   },
+}
+
+function readEmail(text: string): string {
+  const email = normaliseEmail(text)
+  if (email !== undefined) return email
+  throw new ConfigurationError(`--email: "${text}" is not an e-mail address`)
 }
 
 async function setActive({ users, flags }: CommandContext, user: string, active: boolean): Promise<User> {

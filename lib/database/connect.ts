@@ -3,7 +3,7 @@ import knexModule, { type Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
 import { mysqlConfig } from './mysql.ts'
-import { sqliteConfig } from './sqlite.ts'
+import { type SqliteClient, sqliteConfig, waitingClient } from './sqlite.ts'
 
 export interface Database {
   knex: Knex
@@ -28,7 +28,7 @@ export function connectDatabase(source: Knex | Knex.Config | string): Database {
   const close = async () => {
     if (given !== source) await given.destroy()
   }
-  return { knex: withoutMappers(given), close }
+  return { knex: withOwnClient(given), close }
 }
 
 const clientAdvice = 'database: set `client` to `pg`, `mysql2` or `better-sqlite3`'
@@ -54,14 +54,20 @@ function createKnex(source: Knex.Config | string): Knex {
 }
 
 /**
- * The host may map names, such as `user_id` to `userId`. The clone has its own configuration, and shares the pool and the listeners of
- * the host's instance. knex's migrator does the same for its own tables.
+ * The host may map names, such as `user_id` to `userId`, and its driver of SQLite may block the process while it waits. The clone has
+ * its own client, and shares the pool and the listeners of the host's instance. knex's migrator does the same for its own tables.
  */
-function withoutMappers(knex: Knex): Knex {
-  const { config } = knex.client as { config: Knex.Config }
-  if (!('wrapIdentifier' in config || 'postProcessResponse' in config)) return knex
+function withOwnClient(knex: Knex): Knex {
+  const client = knex.client as SqliteClient & { config: Knex.Config }
+  const hasMappers = 'wrapIdentifier' in client.config || 'postProcessResponse' in client.config
+  const blocks = isSqlite(knex) && !client.waitsWithTimers
+  if (!hasMappers && !blocks) return knex
   const clone = knex.withUserParams({})
   Object.assign(clone.client.config, { wrapIdentifier: undefined, postProcessResponse: undefined })
+  if (blocks) {
+    const Client = client.constructor as Parameters<typeof waitingClient>[0]
+    Object.setPrototypeOf(clone.client, waitingClient(Client).prototype as object)
+  }
   // The host may close its pool and open another one.
   Object.defineProperty(clone.client, 'pool', { enumerable: true, get: () => knex.client.pool })
   return clone

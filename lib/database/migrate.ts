@@ -1,7 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
+import { type Logger, sanitizingLogger } from '../shared/logger.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { DatabaseClock } from './clock.ts'
 import { connectDatabase, type Database, explainDatabaseError, isMissingTable, isSqlite } from './connect.ts'
 import * as initial from './migrations/001-initial.ts'
 import * as provenLinks from './migrations/002-proven-links.ts'
@@ -12,6 +14,8 @@ import * as anySigningAlgorithm from './migrations/006-any-signing-algorithm.ts'
 import * as reauthentication from './migrations/007-reauthentication.ts'
 import * as clientDetection from './migrations/008-client-detection.ts'
 import * as pushedRequests from './migrations/009-pushed-requests.ts'
+import * as indexesForLargeTables from './migrations/010-indexes-for-large-tables.ts'
+import * as sessionEndings from './migrations/011-session-endings.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -31,6 +35,8 @@ const migrations: Migration[] = [
   { name: '007-reauthentication', ...reauthentication },
   { name: '008-client-detection', ...clientDetection },
   { name: '009-pushed-requests', ...pushedRequests },
+  { name: '010-indexes-for-large-tables', ...indexesForLargeTables },
+  { name: '011-session-endings', ...sessionEndings },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {
@@ -172,17 +178,20 @@ function isRace(error: unknown): boolean {
 export async function openDatabase(options: {
   database: Knex | Knex.Config | string
   migrate: boolean
-}): Promise<Database> {
+  logger: Logger
+}): Promise<Database & { clock: DatabaseClock }> {
   const database = connectDatabase(options.database)
+  const clock = new DatabaseClock(database.knex, sanitizingLogger(options.logger))
   try {
     if (isMysql(database.knex)) await assertMysqlSettings(database.knex)
     await (options.migrate ? migrate(database.knex) : assertUpToDate(database.knex))
+    await clock.measure()
   } catch (error) {
     // knex would wait half a minute for a server that does not respond.
     await withTimeout(SECOND, database.close()).catch(() => {})
     throw explainDatabaseError(error, database.knex)
   }
-  return database
+  return { ...database, clock }
 }
 
 async function assertUpToDate(knex: Knex): Promise<void> {

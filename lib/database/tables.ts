@@ -35,6 +35,35 @@ export async function addColumns(
   await knex.schema.alterTable(table, define)
 }
 
+/** @param indexes the columns by name, in SQL. Those that a crashed run of the migration created are skipped. */
+export async function addIndexes(
+  knex: Knex,
+  table: string,
+  indexes: Readonly<Record<string, string>>,
+): Promise<void> {
+  const existing = isMysql(knex) ? await indexNames(knex, table) : []
+  for (const [name, columns] of Object.entries(indexes))
+    if (!existing.includes(name)) await knex.raw(`create index ${name} on ${table} (${columns})`)
+}
+
+/** Those that a crashed run of the migration dropped are skipped. */
+export async function dropIndexes(knex: Knex, table: string, names: readonly string[]): Promise<void> {
+  const existing = isMysql(knex) ? await indexNames(knex, table) : names
+  const dropped = names.filter((name) => existing.includes(name))
+  if (dropped.length > 0)
+    await knex.schema.alterTable(table, (definition) => {
+      for (const name of dropped) definition.dropIndex([], name)
+    })
+}
+
+async function indexNames(knex: Knex, table: string): Promise<string[]> {
+  const [found] = (await knex.raw(
+    'select distinct index_name as name from information_schema.statistics where table_schema = database() and table_name = ?',
+    [table],
+  )) as [{ name: string }[]]
+  return found.map(({ name }) => name)
+}
+
 /** Marks the tables of an unfinished migration: a table of the host with the same name is not ours. */
 const ourMark = 'express-portal-sso'
 

@@ -37,7 +37,9 @@ export class ErrorHandler {
     const reference = await this.#refusalLog.write(req, {
       level: status >= 500 ? 'error' : 'warn',
       message: 'a request failed',
-      fields: { code, cause: describeError(error) },
+      code,
+      cause: error,
+      fields: {},
       event: isEvent
         ? { kind: 'sign-in-failed', portal, detail: { code, reason: describeError(problem) } }
         : undefined,

@@ -53,7 +53,7 @@ export interface EventFilter {
 export interface Activity {
   /** ISO 8601. `undefined`: no user has signed in yet. */
   lastSignInAt: string | undefined
-  /** Number of sign-ins in the last 30 days. */
+  /** Number of sign-ins in the last 30 days, counted up to 1,000. */
   signIns: number
   /**
    * When the newest sign-in failed because an administrator has to consent, as the provider's token endpoint said (ISO 8601).
@@ -100,7 +100,8 @@ export class HistoryApi {
   }
 
   /**
-   * The newest events first, in a stable order: each event is on one page only. `next` is the `before` of the next page.
+   * The newest events first, in a stable order: each event is on one page only. `next` is the `before` of the next page. For a
+   * combination of filters, one page covers at most 1,000 events and may be empty although `next` exists.
    *
    * @throws ConfigurationError for an invalid date or `before`
    */
@@ -109,27 +110,30 @@ export class HistoryApi {
     { portal = this.#portal }: ActOptions = {},
   ): Promise<{ events: StoredEvent[]; next: string | undefined }> {
     const pageSize = Math.min(Math.max(Math.trunc(filter.most ?? defaultPageSize) || 1, 1), maxPageSize)
-    const { kind, provider, userId: user_id, reference } = filter
-    const optional = { kind, provider, user_id, reference }
-    const where = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+    const { indexed, others } = splitFilter(filter)
     // The values come from a query string. PostgreSQL refuses a text with a NUL, and no row has one.
-    if (Object.values(where).some((value) => String(value).includes('\0')))
+    if (
+      [...Object.values(indexed), ...others.map(([, value]) => value)].some((value) => value.includes('\0'))
+    )
       return { events: [], next: undefined }
+    // No index serves all filters together, so the others apply to a bounded number of events.
+    const limit = others.length > 0 ? maxSearchedEvents : pageSize + 1
     const query = this.#knex('sso_events')
       .select('id', 'at', 'kind', 'portal', 'provider', 'reference', 'actor', 'detail')
       .select({ userId: 'user_id', clientAddress: 'client_address' })
-      .where({ ...where, portal })
+      .where({ ...indexed, portal })
       .orderBy([
         { column: 'at', order: 'desc' },
         { column: 'id', order: 'desc' },
       ])
-      .limit(pageSize + 1)
+      .limit(limit)
     if (filter.from !== undefined) query.where('at', '>=', isoDate('from', filter.from))
-    if (filter.to !== undefined) query.where('at', '<', isoDate('to', filter.to))
-    if (filter.before !== undefined) continueBefore(query, filter.before)
+    endBefore(query, filter)
     const rows: Row[] = await query
-    const events = rows.slice(0, pageSize).map(fromRow)
-    return { events, next: rows.length > pageSize ? cursorOf(events.at(-1)) : undefined }
+    const found = rows.filter((row) => others.every(([field, value]) => row[field] === value))
+    const events = found.slice(0, pageSize).map(fromRow)
+    if (found.length > pageSize) return { events, next: cursorOf(events.at(-1)) }
+    return { events, next: rows.length === limit ? cursorOf(rows.at(-1)) : undefined }
   }
 
   /** Page after page, as fast as you read them. `maxEvents`: at most, and by default, 100,000. */
@@ -152,15 +156,16 @@ export class HistoryApi {
 
   /** The refused logout tokens of a connected provider by reason, the newest first. Anybody can send a forged one. @internal */
   async refusedLogoutTokens(portal: string, slug: string): Promise<RefusedLogoutTokens[]> {
-    const connectedAt = this.#knex('sso_providers')
-      .select('created_at')
+    const month = new Date(Date.now() - activityDays * DAY).toISOString()
+    // One bound: SQLite uses only one for the index.
+    const since = this.#knex('sso_providers')
+      .select(this.#knex.raw(laterOf('created_at', '?'), [month, month]))
       .where({ portal, slug })
       .whereNull('removed_at')
     const rows: { at: string; detail: string }[] = await this.#knex('sso_events')
       .select('at', 'detail')
       .where({ portal, provider: slug, kind: 'sign-in-failed' })
-      .where('at', '>=', new Date(Date.now() - activityDays * DAY).toISOString())
-      .where('at', '>=', connectedAt)
+      .where('at', '>=', since)
       .orderBy('at', 'desc')
       .limit(maxSearchedEvents)
     const byReason = new Map<string, RefusedLogoutTokens>()
@@ -173,24 +178,43 @@ export class HistoryApi {
     return [...byReason.values()]
   }
 
-  /** Sign-ins of the last 30 days and the latest problems of each connected provider, by slug. */
-  async activity({ portal = this.#portal }: ActOptions = {}): Promise<Map<string, Activity>> {
-    // Events of an earlier provider with that slug do not count.
-    const since = new Date(Date.now() - activityDays * DAY).toISOString()
-    // One index look-up per provider, instead of grouping all events.
-    const rows: ActivityRow[] = await this.#knex
-      .with(
-        'seen',
-        this.#knex.raw(
-          `select p.portal, p.slug, p.created_at as since,
-             (select max(at) from sso_events where ${ofProvider('signed-in')}) as last_sign_in,
-             (select count(*) from sso_events where ${ofProvider('signed-in')} and at >= ?) as sign_ins,
-             ${newest(ofProvider('provider-sign-in-tested'), `detail like '%"outcome":"passed"%'`)} as test_sign_in_at
-           from sso_providers p where p.portal = ? and p.removed_at is null`,
-          [since, portal],
-        ),
+  /**
+   * Sign-ins of the last 30 days and the latest problems of each connected provider, by slug.
+   *
+   * @param options.slugs only of these; default all
+   */
+  async activity(
+    options: ActOptions & { slugs?: readonly string[] | undefined } = {},
+  ): Promise<Map<string, Activity>> {
+    const { portal = this.#portal, slugs } = options
+    if (slugs?.length === 0) return new Map()
+    const month = new Date(Date.now() - activityDays * DAY).toISOString()
+    const connected = this.#knex({ p: 'sso_providers' })
+      .where({ 'p.portal': portal })
+      .whereNull('p.removed_at')
+      .select('p.portal', 'p.slug', 'p.created_at')
+      .select(this.#knex.raw(`${laterOf('p.created_at', '?')} as month`, [month, month]))
+    if (slugs) connected.whereIn('p.slug', slugs)
+    // A few index look-ups per provider, instead of grouping all events. Those of an earlier provider with that slug do not count.
+    const seen = this.#knex
+      .from(connected.as('p'))
+      .select('p.*')
+      .select(
+        this.#knex.raw(`(select max(at) from sso_events where ${ofProvider('signed-in')} and at >= p.created_at) as last_sign_in,
+        (select count(*) from sso_events where ${newestOf(ofProvider('signed-in'), 'p.month')}) as sign_ins,
+        (select max(at) from sso_events where ${newestOf(ofProvider('provider-sign-in-tested'), 'p.created_at')}
+          and detail like '%"outcome":"passed"%') as test_sign_in_at`),
       )
-      .from('seen')
+    const failures = laterOf(
+      'p.created_at',
+      laterOf("coalesce(last_sign_in, '')", "coalesce(test_sign_in_at, '')"),
+    )
+    const bounded = this.#knex
+      .from(seen.as('p'))
+      .select('p.*')
+      .select(this.#knex.raw(`${failures} as failures_since`))
+    const rows: ActivityRow[] = await this.#knex
+      .from(bounded.as('p'))
       .select('slug', 'last_sign_in', 'sign_ins')
       .select(
         this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`),
@@ -221,24 +245,44 @@ interface ActivityRow {
 
 /** Condition for events of the outer statement's provider `p`; index `sso_events_provider`. */
 function ofProvider(kind: string): string {
-  return `portal = p.portal and provider = p.slug and kind = '${kind}' and at >= p.created_at`
+  return `portal = p.portal and provider = p.slug and kind = '${kind}'`
 }
 
 /**
- * Since the last sign-in and test sign-in in the row `seen`. Quotes inside of the detail's texts are escaped, so that no outsider
- * can write these patterns into it.
+ * Since the last sign-in and test sign-in. Quotes inside of the detail's texts are escaped, so that no outsider can write these
+ * patterns into it.
  */
 function lastConsentFailure(reportedByBrowser: 'like' | 'not like'): string {
-  const failures = `portal = seen.portal and provider = seen.slug and kind = 'sign-in-failed' and at >= seen.since
-    and at > coalesce(last_sign_in, '') and at > coalesce(test_sign_in_at, '')`
-  const detail = `detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%'`
-  return newest(failures, detail)
+  return `(select max(at) from sso_events where ${newestOf(ofProvider('sign-in-failed'), 'p.failures_since')}
+    and at > p.failures_since
+    and detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%')`
 }
 
-/** When the newest event with this detail was recorded, among the last ones that meet the condition. */
-function newest(condition: string, detail: string): string {
-  const oldest = `select at from sso_events where ${condition} order by at desc limit 1 offset ${maxSearchedEvents - 1}`
-  return `(select max(at) from sso_events where ${condition} and ${detail} and at >= coalesce((${oldest}), ''))`
+/** The last thousand events that meet a condition. One bound of `at`, because SQLite uses only one for the index. */
+function newestOf(condition: string, since: string): string {
+  const last = `select at from sso_events where ${condition} and at >= ${since} order by at desc limit 1 offset ${maxSearchedEvents - 1}`
+  return `${condition} and at >= coalesce((${last}), ${since})`
+}
+
+/** Every database has this; `greatest` is not in SQLite. */
+function laterOf(one: string, other: string): string {
+  return `case when ${one} > ${other} then ${one} else ${other} end`
+}
+
+type FilterColumn = 'reference' | 'user_id' | 'provider' | 'kind'
+
+/** Separates the filters that one index serves, with the order by time, from the others. */
+function splitFilter({ kind, provider, userId, reference }: EventFilter) {
+  const all = { reference, user_id: userId, provider, kind }
+  const given = Object.entries(all).filter(
+    (filter): filter is [FilterColumn, string] => filter[1] !== undefined,
+  )
+  // Only provider and kind have an index together. A reference has few events, a user fewer than a provider.
+  const count = given[0]?.[0] === 'provider' ? 2 : 1
+  const others = given
+    .slice(count)
+    .map(([column, value]) => [column === 'user_id' ? 'userId' : column, value] as const)
+  return { indexed: Object.fromEntries(given.slice(0, count)), others }
 }
 
 function fromRow({ userId, provider, reference, actor, clientAddress, detail, ...row }: Row): StoredEvent {
@@ -254,17 +298,23 @@ function fromRow({ userId, provider, reference, actor, clientAddress, detail, ..
 }
 
 /** Cursor for the next page. The time alone is ambiguous: several events can share a millisecond. */
-function cursorOf(event: StoredEvent | undefined): string | undefined {
+function cursorOf(event: Pick<StoredEvent, 'at' | 'id'> | undefined): string | undefined {
   return event && `${event.at}_${event.id}`
 }
 
-function continueBefore(query: Knex.QueryBuilder, cursor: string): void {
-  const [at = '', id = ''] = cursor.split('_')
+/** Applies `to` and `before`. In this form, the database starts reading the index at the cursor. */
+function endBefore(query: Knex.QueryBuilder, { to, before }: EventFilter): void {
+  const end = to === undefined ? undefined : isoDate('to', to)
+  if (before === undefined) {
+    if (end !== undefined) query.where('at', '<', end)
+    return
+  }
+  const [at = '', id = ''] = before.split('_')
   if (!/^[\da-f-]{36}$/.test(id))
     throw new ConfigurationError('before: use the `next` value of the previous page')
-  const end = isoDate('before', at)
-  // In this form, the database starts reading the index at the cursor.
-  query.where('at', '<=', end).where((rest) => rest.where('at', '<', end).orWhere('id', '<', id))
+  const cursor = isoDate('before', at)
+  if (end !== undefined && end <= cursor) query.where('at', '<', end)
+  else query.where('at', '<=', cursor).where((rest) => rest.where('at', '<', cursor).orWhere('id', '<', id))
 }
 
 function isoDate(name: string, text: string): string {

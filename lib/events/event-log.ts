@@ -1,8 +1,9 @@
-import { randomUUID } from 'node:crypto'
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
+import { changeRows, insertInto } from '../database/statement.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -60,8 +61,8 @@ export class EventLog {
     }
     const { portal, kind, userId, provider, reference, actor, detail } = sanitized
     try {
-      const inserted = this.#knex('sso_events').insert({
-        id: randomUUID(),
+      const row = insertInto('sso_events', {
+        id: timeOrderedUuid(),
         portal,
         at: new Date().toISOString(),
         kind,
@@ -72,7 +73,7 @@ export class EventLog {
         detail: JSON.stringify(detail ?? {}),
         client_address: clientAddress ?? null,
       })
-      await withTimeout(writeTimeoutMs, inserted)
+      await withTimeout(writeTimeoutMs, changeRows(this.#knex, row))
     } catch (error) {
       this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')
     }

@@ -1,7 +1,9 @@
 import type { Request } from 'express'
+import { describeError, type ProblemCode } from '../shared/errors.ts'
+import type { Outage } from '../shared/outage.ts'
+import { newReference } from '../shared/random-code.ts'
 import { MINUTE } from '../shared/time.ts'
-import type { Core } from '../web/core.ts'
-import { newReference } from '../web/pages.ts'
+import type { Breakers, Core } from '../web/core.ts'
 import { clientKey } from '../web/rate-limit.ts'
 import type { EventLog } from './event-log.ts'
 import type { RateLimitedEvent, SignInFailedEvent } from './event-types.ts'
@@ -14,6 +16,9 @@ type RefusalEvent =
   | Omit<RateLimitedEvent, 'reference' | 'clientAddress'>
 
 export interface Refusal {
+  /** A service that is not available is reported by its outage, not by each request that it has failed. */
+  code?: ProblemCode
+  cause?: unknown
   level: 'warn' | 'error'
   message: string
   fields: object
@@ -34,23 +39,42 @@ interface Budget {
  */
 export class RefusalLog {
   readonly #logger: Core['logger']
+  readonly #breakers: Breakers
   readonly #events: EventLog
   readonly #maxPerMinute: number
   readonly #budgets = new Map<string, Budget>()
 
-  constructor({ logger }: Pick<Core, 'logger'>, events: EventLog, maxPerMinute: number) {
+  constructor(
+    { breakers, logger }: Pick<Core, 'breakers' | 'logger'>,
+    events: EventLog,
+    maxPerMinute: number,
+  ) {
+    this.#breakers = breakers
     this.#logger = logger
     this.#events = events
     this.#maxPerMinute = maxPerMinute
   }
 
   /** @returns the reference for the user's page; `undefined` if the budget is used up, so that nothing was recorded */
-  async write(req: Request, { level, message, fields, event }: Refusal): Promise<string | undefined> {
-    if (!this.admits(req, event?.portal)) return undefined
-    const reference = newReference()
-    this.#logger[level]({ reference, ...fields }, message)
+  async write(req: Request, refusal: Refusal): Promise<string | undefined> {
+    const { code, cause, level, message, fields, event } = refusal
+    const outage = this.#outageOf(code)?.report(cause)
+    // Its event could not be written.
+    if (outage !== undefined && code === 'database_unavailable') return outage
+    if (!this.admits(req, event?.portal)) return outage
+    const reference = outage ?? newReference()
+    if (outage === undefined)
+      this.#logger[level](
+        { reference, ...fields, ...(code && { code, cause: describeError(cause) }) },
+        message,
+      )
     if (event) await this.#events.record({ ...event, reference, clientAddress: req.ip })
     return reference
+  }
+
+  #outageOf(code: ProblemCode | undefined): Outage | undefined {
+    if (code === 'database_unavailable') return this.#breakers.database.outage
+    return code === 'session_unavailable' ? this.#breakers.redis.outage : undefined
   }
 
   /** Counts a record of this request: one row, one log line, or one of both. @returns whether to write it */

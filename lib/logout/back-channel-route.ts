@@ -76,10 +76,12 @@ async function refuse(
   error: unknown,
   { core, refusalLog, provider }: { core: Core; refusalLog: RefusalLog; provider?: string },
 ): Promise<void> {
-  const isInvalid = error instanceof LogoutTokenError || toProblem(error).code === 'request_invalid'
+  const { code } = toProblem(error)
+  const isInvalid = error instanceof LogoutTokenError || code === 'request_invalid'
   const reason = describeError(error)
   const detail = { code: 'logout_token_invalid', reason } as const
   await refusalLog.write(req, {
+    ...(!isInvalid && { code, cause: error }),
     level: isInvalid ? 'warn' : 'error',
     message: 'a logout token was refused',
     fields: { provider, cause: reason },

@@ -90,8 +90,7 @@ export function logoutRoutes(
 
   /** The path is ours and starts a new attempt: nothing in the provider's response decides where the browser goes. */
   async function resume(req: Request, res: Response, { attempt }: FoundAttempt): Promise<void> {
-    const providers = await providersTable.listEnabled(portalOf(req))
-    const provider = providers.find(({ id }) => id === attempt.providerId)
+    const [provider] = await providersTable.listEnabled(portalOf(req), { ids: [attempt.providerId] })
     res.redirect(303, urls.path(provider ? `/login/${provider.slug}` : '/login', restartQuery(attempt)))
   }
 

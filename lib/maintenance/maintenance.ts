@@ -1,4 +1,4 @@
-import type { Knex } from 'knex'
+import { setImmediate } from 'node:timers/promises'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { Mail } from '../mail/mail.ts'
@@ -83,25 +83,25 @@ export function createMaintenance(
     retentionDays: number
   },
 ): Maintenance {
-  const { knex } = core
   const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
   return new Maintenance(core, {
     'summarize omitted records': () => refusalLog.summarize(),
-    'retire providers': () => retireDueProviders(core, events, sessions.table),
+    'retire providers': () => retireDueProviders(core, events, sessions),
+    'end sessions': () => sessions.finishAbandonedEndings(),
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
     'purge removed providers': () => purgeRemovedProviders(core, events),
-    'delete sessions': () => deleteInBatches(knex, 'sso_sessions', 'expires_at', HOUR),
+    'delete sessions': () => deleteInBatches(core, 'sso_sessions', 'expires_at', HOUR),
     // The mail limits count the codes of the last hour.
-    'delete codes': () => deleteInBatches(knex, 'sso_email_verifications', 'sent_at', 2 * HOUR),
-    'delete logout tokens': () => deleteInBatches(knex, 'sso_logout_tokens', 'expires_at', HOUR),
-    'delete one-time links': () => deleteInBatches(knex, 'sso_one_time_links', 'expires_at', DAY),
-    'delete redeemed codes': () => deleteInBatches(knex, 'sso_redeemed_codes', 'expires_at', HOUR),
-    'delete events': () => deleteInBatches(knex, 'sso_events', 'at', retentionDays * DAY),
+    'delete codes': () => deleteInBatches(core, 'sso_email_verifications', 'sent_at', 2 * HOUR),
+    'delete logout tokens': () => deleteInBatches(core, 'sso_logout_tokens', 'expires_at', HOUR),
+    'delete one-time links': () => deleteInBatches(core, 'sso_one_time_links', 'expires_at', DAY),
+    'delete redeemed codes': () => deleteInBatches(core, 'sso_redeemed_codes', 'expires_at', HOUR),
+    'delete events': () => deleteInBatches(core, 'sso_events', 'at', retentionDays * DAY),
   })
 }
 
-/** Deleting millions of rows in one statement would hold its locks for minutes. */
-const batchSize = 1000
+/** SQLite deletes so many rows without keeping other requests waiting for long. */
+const batchSize = 250
 /** The next run deletes the rest. */
 const maxRowsPerRun = 20_000
 const maxRunMs = 10 * SECOND
@@ -115,20 +115,20 @@ type AgingTable =
   | 'sso_redeemed_codes'
 
 /**
- * Deletes rows whose `column` is older than `retentionMs`, oldest first, up to the limits of one run. Several instances may do
- * so at the same time.
+ * Deletes rows whose `column` is older than `retentionMs` by the database's time, oldest first, up to the limits of one run. Several
+ * instances may do so at the same time.
  *
  * @param column an ISO 8601 date with an index
  */
 async function deleteInBatches(
-  knex: Knex,
+  { clock, knex }: Pick<Core, 'clock' | 'knex'>,
   table: AgingTable,
   column: string,
   retentionMs: number,
 ): Promise<void> {
-  const startedAt = Date.now()
-  const until = new Date(startedAt - retentionMs).toISOString()
-  for (let done = 0; done < maxRowsPerRun && Date.now() - startedAt < maxRunMs; done += batchSize) {
+  const startedAt = performance.now()
+  const until = new Date((await clock.measure()) - retentionMs).toISOString()
+  for (let done = 0; done < maxRowsPerRun && performance.now() - startedAt < maxRunMs; done += batchSize) {
     // Two statements: not every database can delete with a limit, or from a table that the same statement reads.
     const ids: string[] = await knex(table)
       .where(column, '<', until)
@@ -137,5 +137,6 @@ async function deleteInBatches(
       .pluck('id')
     if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
     if (ids.length < batchSize) return
+    await setImmediate()
   }
 }

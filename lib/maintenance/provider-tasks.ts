@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { inTransaction } from '../database/connect.ts'
 import type { EventLog } from '../events/event-log.ts'
-import type { SessionsTable } from '../sessions/sessions-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { DAY, SECOND } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 
@@ -18,42 +18,40 @@ interface DueProvider {
 
 /** Disables providers whose retirement date has passed, and ends their sessions. */
 export async function retireDueProviders(
-  { knex }: Pick<Core, 'knex'>,
+  { clock, knex }: Pick<Core, 'clock' | 'knex'>,
   events: EventLog,
-  sessionsTable: SessionsTable,
+  sessions: Sessions,
 ): Promise<void> {
+  const now = await clock.measure()
   const due: DueProvider[] = await knex('sso_providers')
     .select('id', 'portal', 'slug', { retireAt: 'retire_at' })
-    .where('retire_at', '<=', new Date(Date.now() - graceMs).toISOString())
+    .where('retire_at', '<=', new Date(now - graceMs).toISOString())
     .limit(rowsPerRun)
   for (const provider of due) {
     const { portal, slug } = provider
-    // One transaction: if this instance dies in between, no other one would end the sessions.
-    const sessions = await inTransaction(knex, async (transaction) =>
-      (await disable(transaction, provider))
-        ? await sessionsTable.removeQuietly({ portal, provider: slug }, transaction)
+    const match = { portal, provider: slug }
+    // One transaction: if this instance dies afterwards, another one ends the sessions.
+    const ending = await inTransaction(knex, async (transaction) =>
+      (await disable(transaction, provider, now))
+        ? await sessions.table.recordEnding(match, { on: transaction, now })
         : undefined,
     )
-    if (sessions === undefined) continue
-    await events.record({
-      kind: 'provider-retired',
-      portal,
-      provider: slug,
-      actor: 'maintenance',
-      detail: { sessions },
-    })
+    if (!ending) continue
+    const detail = { sessions: await sessions.table.count(match) }
+    await events.record({ kind: 'provider-retired', ...match, actor: 'maintenance', detail })
+    await sessions.finish(ending)
   }
 }
 
 /** @returns false when another instance did it, or the date has changed */
-async function disable(knex: Knex, { id, retireAt }: DueProvider): Promise<boolean> {
+async function disable(knex: Knex, { id, retireAt }: DueProvider, now: number): Promise<boolean> {
   const updated = await knex('sso_providers')
     .where({ id, retire_at: retireAt })
     .update({
       enabled: false,
       retire_at: null,
       version: knex.raw('version + 1'),
-      updated_at: new Date().toISOString(),
+      updated_at: new Date(now).toISOString(),
     })
   return updated === 1
 }
@@ -62,8 +60,11 @@ async function disable(knex: Knex, { id, retireAt }: DueProvider): Promise<boole
 const retentionMs = 30 * DAY
 
 /** Deletes providers that were removed 30 days ago, with their encrypted secrets. */
-export async function purgeRemovedProviders({ knex }: Pick<Core, 'knex'>, events: EventLog): Promise<void> {
-  const removedBefore = new Date(Date.now() - retentionMs).toISOString()
+export async function purgeRemovedProviders(
+  { clock, knex }: Pick<Core, 'clock' | 'knex'>,
+  events: EventLog,
+): Promise<void> {
+  const removedBefore = new Date((await clock.measure()) - retentionMs).toISOString()
   const old: { id: string; portal: string; slug: string }[] = await knex('sso_providers')
     .select('id', 'portal', 'slug')
     .where('removed_at', '<', removedBefore)

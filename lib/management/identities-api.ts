@@ -90,7 +90,8 @@ export class IdentitiesApi {
   }
 
   async #slugOf(providerId: string, portal: string): Promise<string | undefined> {
-    return (await this.#context.providersTable.list(portal)).find(({ id }) => id === providerId)?.slug
+    const [provider] = await this.#context.providersTable.list(portal, { ids: [providerId] })
+    return provider?.slug
   }
 
   #portalOf(options: ActOptions): string {

@@ -29,6 +29,8 @@ export interface ProviderInFile {
 
 const fileFormat = 'express-portal-sso providers'
 const fileVersion = 1
+/** Rows read at once. */
+const pageSize = 500
 
 /** Characters. */
 export const maxFileLength = 1_048_576
@@ -58,17 +60,19 @@ export async function exportProviders(
   slugs: readonly string[],
   { portal }: ResolvedActOptions,
 ): Promise<ProviderFile> {
-  for (const slug of slugs) await providersTable.get(portal, slug)
-  const all = await providersTable.list(portal)
+  const chosen = slugs.length === 0 ? undefined : await providersTable.getAll(portal, slugs)
   const local: string[] = settingNamesWhere((setting) => setting.local)
-  const providers = all
-    .filter(({ slug }) => slugs.length === 0 || slugs.includes(slug))
-    .map((provider) => {
+  const providers: ProviderInFile[] = []
+  let page = chosen ?? (await providersTable.list(portal, { limit: pageSize }))
+  while (page.length > 0) {
+    for (const provider of page) {
       const exported = Object.entries(settingsOf(provider)).filter(([name]) => !local.includes(name))
       // `null` overrides the preset's default where the file is imported.
       const settings = Object.fromEntries(exported.map(([name, value]) => [name, value ?? null]))
-      return { slug: provider.slug, preset: provider.preset, settings }
-    })
+      providers.push({ slug: provider.slug, preset: provider.preset, settings })
+    }
+    page = chosen ? [] : await providersTable.list(portal, { after: page.at(-1), limit: pageSize })
+  }
   return { format: fileFormat, version: fileVersion, providers }
 }
 

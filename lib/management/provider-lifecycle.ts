@@ -62,6 +62,12 @@ export interface RemovedProvider {
   removedAt: string
 }
 
+/** Options of `usage`. */
+export interface UsageOptions extends ActOptions {
+  /** Stop counting soon after so many users. Default: count all, which takes seconds for a million. */
+  most?: number | undefined
+}
+
 /**
  * How many users have signed in with a provider, and for how many of them no other enabled provider is linked. In doubt a
  * user counts as one without another method.
@@ -69,29 +75,40 @@ export interface RemovedProvider {
 export async function providerUsage(
   { knex, providersTable }: ManagementContext,
   slug: string,
-  { portal }: ResolvedActOptions,
+  { portal, most }: ResolvedActOptions & UsageOptions,
 ): Promise<ProviderUsage> {
-  const provider = await providersTable.get(portal, slug)
-  const others = (await providersTable.listEnabled(portal)).filter(({ id }) => id !== provider.id)
-  const otherIds = others.map(({ id }) => id)
-  const otherIssuers = others.map(({ issuer }) => issuer).filter((issuer) => issuer !== provider.issuer)
-  // Also those from before it was removed and connected again under another id.
-  const linked = knex('sso_identities as linked')
-    .where('linked.portal', portal)
-    .where((through) =>
-      through.where('linked.provider_id', provider.id).orWhere('linked.issuer', provider.issuer),
-    )
+  const { id, issuer } = await providersTable.get(portal, slug)
+  const linked = (match: object): Knex.QueryBuilder => {
+    const found = knex('sso_identities')
+      .select('user_id')
+      .where({ portal, ...match })
+    return most === undefined ? found : knex.from(found.limit(most + 1).as('found')).select('user_id')
+  }
+  // Also those from before it was removed and connected again under another id. One look-up each: `or` would read the whole table.
+  const users = linked({ provider_id: id }).union(linked({ issuer }))
+  const otherMethod = (join: Record<string, string>) =>
+    knex('sso_identities as other')
+      .join('sso_providers as provider', join)
+      .select(knex.raw('1'))
+      .where({ 'other.portal': portal, 'provider.portal': portal, 'provider.enabled': true })
+      .whereRaw('other.user_id = users.user_id')
+      .whereNot({ 'provider.id': id })
+      .whereNull('provider.removed_at')
+      .where((now) => {
+        now.whereNull('provider.retire_at').orWhere('provider.retire_at', '>', new Date().toISOString())
+      })
   // Another provider of the same issuer may know its users by other subjects (Entra: one for each registration): only a user
   // who has signed in with it has shown that it works.
-  const otherMethod = knex('sso_identities as other')
-    .select(knex.raw('1'))
-    .whereRaw('other.portal = linked.portal and other.user_id = linked.user_id')
-    .where((method) => method.whereIn('other.provider_id', otherIds).orWhereIn('other.issuer', otherIssuers))
-  const people = await countUsers(linked.clone())
-  return { people, withoutAlternative: await countUsers(linked.whereNotExists(otherMethod)) }
-}
-
-async function countUsers(identities: Knex.QueryBuilder): Promise<number> {
-  const row = await identities.countDistinct({ users: 'linked.user_id' }).first()
-  return Number(row?.users)
+  const byProvider = otherMethod({ 'provider.id': 'other.provider_id' })
+  const byIssuer = otherMethod({ 'provider.issuer': 'other.issuer' }).whereNot({ 'other.issuer': issuer })
+  const row = await knex
+    .from(users.as('users'))
+    .select(
+      knex.raw(
+        'count(*) as people, sum(case when exists ? or exists ? then 0 else 1 end) as without_alternative',
+        [byProvider, byIssuer],
+      ),
+    )
+    .first()
+  return { people: Number(row?.people), withoutAlternative: Number(row?.without_alternative ?? 0) }
 }

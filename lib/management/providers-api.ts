@@ -18,6 +18,7 @@ import {
   type ProviderUsage,
   providerUsage,
   type RemovedProvider,
+  type UsageOptions,
 } from './provider-lifecycle.ts'
 import {
   connectProvider,
@@ -28,6 +29,20 @@ import {
   updateProvider,
 } from './save-provider.ts'
 import type { ProviderTest } from './test-provider.ts'
+
+/** Selects connected providers. Omitted: all. */
+export interface ProviderFilter {
+  /** Only those with this text in their display name or slug. ASCII letters match in either case. */
+  search?: string | undefined
+  /** Only these. */
+  slugs?: readonly string[] | undefined
+  /** Only these, by the ids of their rows. */
+  ids?: readonly string[] | undefined
+  /** Only those behind this slug. For the next page: the last slug of the previous one. */
+  after?: string | undefined
+  /** At most so many. */
+  most?: number | undefined
+}
 
 const maxRetirementDelayMs = 366 * DAY
 
@@ -49,9 +64,17 @@ export class ProvidersApi {
     this.#portal = portal
   }
 
-  /** All connected providers, in the order of the login page. */
-  async list(options: ActOptions = {}): Promise<Provider[]> {
-    return await this.#context.providersTable.list(this.#resolve(options).portal)
+  /**
+   * The connected providers, or those that the filter selects, in the order of the login page.
+   *
+   * @throws ManagementError `not_found` if `after` is no longer connected
+   */
+  async list(options: ActOptions & ProviderFilter = {}): Promise<Provider[]> {
+    const { providersTable } = this.#context
+    const { portal } = this.#resolve(options)
+    const { after, ids, most: limit, search, slugs } = options
+    const last = after === undefined ? undefined : await providersTable.get(portal, after)
+    return await providersTable.list(portal, { after: last, ids, limit, search, slugs })
   }
 
   /** Returns a connected provider. @throws ManagementError `not_found` */
@@ -151,13 +174,21 @@ export class ProvidersApi {
     await this.#recommend(undefined, options)
   }
 
-  /** Changes the order of the login page. @param slugs in their new order; the others follow */
+  /** Changes the order of the login page. @param slugs in their new order, at most 1,000; the others follow */
   async reorder(slugs: readonly string[], options: ActOptions = {}): Promise<void> {
-    for (const slug of slugs) await this.get(slug, options)
-    await this.#context.providersTable.reorder(this.#resolve(options).portal, slugs)
+    const { providersTable } = this.#context
+    const { portal } = this.#resolve(options)
     const [first] = slugs
-    if (first !== undefined)
-      await this.#recordChange(first, { change: `order: ${slugs.join(', ')}` }, options)
+    if (first === undefined) return
+    await providersTable.getAll(portal, slugs)
+    await providersTable.reorder(portal, slugs)
+    await this.#recordChange(first, { change: `order: ${slugs.join(', ')}` }, options)
+  }
+
+  /** Moves it one place in the order of the login page. The recommended provider stays first. */
+  async move(slug: string, direction: 'up' | 'down', options: ActOptions = {}): Promise<void> {
+    await this.#context.providersTable.move(await this.get(slug, options), direction)
+    await this.#recordChange(slug, { change: `moved ${direction}` }, options)
   }
 
   /** Removed providers that can still be restored, the newest first. */
@@ -189,8 +220,8 @@ export class ProvidersApi {
   }
 
   /** How many users depend on it. Ask before you disable or remove it. */
-  async usage(slug: string, options: ActOptions = {}): Promise<ProviderUsage> {
-    return await providerUsage(this.#context, slug, this.#resolve(options))
+  async usage(slug: string, options: UsageOptions = {}): Promise<ProviderUsage> {
+    return await providerUsage(this.#context, slug, { ...this.#resolve(options), most: options.most })
   }
 
   /**
@@ -306,7 +337,8 @@ export class ProvidersApi {
   }
 
   async #recommend(slug: string | undefined, options: ActOptions): Promise<void> {
-    const before = (await this.list(options)).filter(({ recommended }) => recommended)
+    // The recommended one comes first.
+    const before = (await this.list({ ...options, most: 1 })).filter(({ recommended }) => recommended)
     await this.#context.providersTable.recommend(this.#resolve(options).portal, slug)
     if (slug !== undefined) await this.#recordChange(slug, { change: 'recommended' }, options)
     for (const other of before)

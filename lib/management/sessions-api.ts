@@ -29,9 +29,13 @@ export class SessionsApi {
     return await this.#context.sessions.list(await this.#matching(readFilter(filter), options))
   }
 
-  /** Counts the valid sessions. @throws ManagementError as `list` */
-  async count(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
-    return await this.#context.sessions.table.count(await this.#matching(readFilter(filter), options))
+  /** Counts the valid sessions. @param options.most stop counting there. @throws ManagementError as `list` */
+  async count(
+    filter: SessionFilter,
+    options: ActOptions & { most?: number | undefined } = {},
+  ): Promise<number> {
+    const match = await this.#matching(readFilter(filter), options)
+    return await this.#context.sessions.table.count(match, options.most)
   }
 
   /**
@@ -61,11 +65,14 @@ export class SessionsApi {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const { events, sessions } = this.#context
     const read = readFilter(filter)
-    const ended = await sessions.endAll(await this.#matching(read, options))
-    const total = [...ended.values()].reduce((sum, count) => sum + count, 0)
-    const detail = { sessions: total }
-    if (total > 0) await events.record({ kind: 'sessions-ended', portal, ...read, actor, detail })
-    return total
+    const match = await this.#matching(read, options)
+    const found = await sessions.table.count(match)
+    // Both come first: if this instance dies, another one ends the sessions, and the event names the actor.
+    const ending = await sessions.table.recordEnding(match)
+    const detail = { sessions: found }
+    if (found > 0) await events.record({ kind: 'sessions-ended', portal, ...read, actor, detail })
+    const ended = await sessions.finish(ending)
+    return [...ended.values()].reduce((sum, count) => sum + count, 0)
   }
 
   /** A mistyped slug must not look like a provider without sessions. */
@@ -75,7 +82,7 @@ export class SessionsApi {
     const { providersTable, sessions } = this.#context
     const match = { portal, provider }
     const message = `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`
-    if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match)) === 0)
+    if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match, 1)) === 0)
       throw new ManagementError('not_found', message)
     return match
   }

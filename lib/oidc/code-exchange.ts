@@ -3,6 +3,7 @@ import { isIssuerOf, issuerFor, isTemplated, otherTenantError } from '../provide
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
+import { readJson } from './http-client.ts'
 import { type Claims, isObject, withoutEmpty } from './identity.ts'
 
 /** Every provider that supports DPoP supports this one. */
@@ -30,7 +31,6 @@ interface Connection {
   clientMetadata: Partial<client.ClientMetadata>
   authenticate: client.ClientAuth
   send: client.CustomFetch
-  timeoutSeconds: number
 }
 
 /**
@@ -47,8 +47,8 @@ export async function exchangeCode(
   const { provider } = exchange
   let latest: TokenResponse | undefined
   let send: client.CustomFetch = async (url, options) => {
-    latest = await readTokenResponse(await exchange.send(url, options))
-    return latest.response.clone()
+    latest = readTokenResponse(await exchange.send(url, options))
+    return latest.toResponse()
   }
   // RFC 9449. The key cannot be exported, and it lives only as long as this exchange.
   const dpopKey = provider.dpop ? await client.randomDPoPKeyPair(dpopAlgorithm) : undefined
@@ -65,9 +65,9 @@ export async function exchangeCode(
         (error: unknown) => error,
       )
       if (latest?.idClaims?.tid === undefined) throw failure
-      const { response, idClaims } = latest
+      const { toResponse, idClaims } = latest
       // The code is not sent again.
-      send = async () => response.clone()
+      send = async () => toResponse()
       return idClaims.tid
     })
   }
@@ -96,10 +96,11 @@ export async function pushRequest(exchange: Connection, url: string): Promise<st
 
 /** A configuration for one request. @param issuer that the tokens must name */
 function configure(exchange: Connection, issuer: string, send: client.CustomFetch): client.Configuration {
-  const { provider, server, clientMetadata, authenticate, timeoutSeconds } = exchange
+  const { provider, server, clientMetadata, authenticate } = exchange
   const ofIssuer = { ...server, issuer } as client.ServerMetadata
   const configuration = new client.Configuration(ofIssuer, provider.clientId, clientMetadata, authenticate)
-  configuration.timeout = timeoutSeconds
+  // The HTTP client limits the time. A signal of openid-client would stay in memory until it expires.
+  configuration.timeout = 0
   configuration[client.customFetch] = send
   // The HTTP client refuses plain http except on the loopback.
   if (issuer.startsWith('http:')) client.allowInsecureRequests(configuration)
@@ -108,7 +109,7 @@ function configure(exchange: Connection, issuer: string, send: client.CustomFetc
 
 interface TokenResponse {
   /** as openid-client validates it */
-  response: Response
+  toResponse(): Response
   /** as the provider signed it */
   idToken?: string
   /** without null and empty ones */
@@ -119,30 +120,23 @@ interface TokenResponse {
  * Passes on only what openid-client has to check: it would refuse a user for the type of a member that nobody uses, such as
  * `expires_in` or `auth_time`. An attacker gains nothing, because the signature of the original token is verified.
  */
-async function readTokenResponse(response: Response): Promise<TokenResponse> {
-  const { access_token, token_type, id_token: idToken } = ((await readJson(response)) ?? {}) as Claims
-  if (response.status !== 200 || typeof idToken !== 'string') return { response }
+function readTokenResponse(response: Response): TokenResponse {
+  const { access_token, token_type, id_token: idToken } = (readJson(response) ?? {}) as Claims
+  const unread = { toResponse: () => response }
+  if (response.status !== 200 || typeof idToken !== 'string') return unread
   const [header, payload, signature, ...more] = idToken.split('.')
   try {
     const claims: unknown = JSON.parse(Buffer.from(String(payload), 'base64url').toString())
-    if (more.length > 0 || signature === undefined || !isObject(claims)) return { response }
+    if (more.length > 0 || signature === undefined || !isObject(claims)) return unread
     const idClaims = withoutEmpty(claims)
     const { iss, sub, aud, azp, exp, iat, nbf, nonce } = idClaims
     const checked = Buffer.from(JSON.stringify({ iss, sub, aud, azp, exp, iat, nbf, nonce }))
     const id_token = `${header}.${checked.toString('base64url')}.${signature}`
-    return { response: Response.json({ access_token, token_type, id_token }), idToken, idClaims }
+    return { toResponse: () => Response.json({ access_token, token_type, id_token }), idToken, idClaims }
   } catch {
     // openid-client reports what is wrong with it.
-    return { response }
+    return unread
   }
-}
-
-/** @returns `undefined` unless the body is JSON; it can be read again */
-async function readJson(response: Response): Promise<unknown> {
-  return await response
-    .clone()
-    .json()
-    .catch(() => undefined)
 }
 
 /**
@@ -194,7 +188,7 @@ export async function fetchUserInfo(
     status = response.status
     const isSigned = response.headers.get('content-type')?.split(';')[0] === 'application/jwt'
     if (isSigned) signed = await response.clone().text()
-    isReceived = status === 200 && (isSigned || isObject(await readJson(response)))
+    isReceived = status === 200 && (isSigned || isObject(readJson(response)))
     return response
   })
   try {

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
 import type { CircuitBreakerPolicy } from 'cockatiel'
@@ -54,7 +53,11 @@ export interface HttpClient {
  */
 export type ProviderFetch = (
   url: string,
-  options: CustomFetchOptions & { address?: string | undefined },
+  options: CustomFetchOptions & {
+    address?: string | undefined
+    /** milliseconds, of `performance.now()`; costs less than a signal */
+    deadline?: number | undefined
+  },
 ) => Promise<Response>
 
 /** The provider did not respond, or its circuit breaker is open. */
@@ -208,12 +211,13 @@ async function exchange(
     headers,
     body,
     signal: callerSignal,
+    deadline = Number.POSITIVE_INFINITY,
   }: ExchangeRequest,
 ): Promise<Response> {
   const startedAt = performance.now()
   const controller = new AbortController()
   const timeout = () => controller.abort(new CheckError('timeout', `no response within ${timeoutMs} ms`))
-  const timer = setTimeout(timeout, timeoutMs)
+  const timer = setTimeout(timeout, Math.min(timeoutMs, deadline - startedAt))
   const abort = () => controller.abort(callerSignal?.reason)
   callerSignal?.addEventListener('abort', abort, { once: true })
   let endTurn: (() => void) | undefined
@@ -262,7 +266,9 @@ async function send(
     signal,
   })
   // While undici still connects, it does not notice that the signal is aborted.
-  const aborted = once(signal, 'abort').then(() => Promise.reject(signal.reason))
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
   return await Promise.race([sent.then(readResponse), aborted])
 }
 
@@ -301,7 +307,22 @@ async function readResponse(received: Dispatcher.ResponseData): Promise<Response
   headers.delete('content-encoding')
   headers.delete('content-length')
   // `Response` allows no body with these, and not every reason phrase.
-  return new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
+  const response = new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
+  bodies.set(response, bytes)
+  return response
+}
+
+/** Of received responses, because `clone` costs more than all checks of a response. */
+const bodies = new WeakMap<Response, Uint8Array>()
+const utf8 = new TextDecoder()
+
+/** @returns `undefined` unless the body is JSON. The response itself can still be read. */
+export function readJson(response: Response): unknown {
+  try {
+    return JSON.parse(utf8.decode(bodies.get(response)))
+  } catch {
+    return undefined
+  }
 }
 
 function refuseLarge(error: NodeJS.ErrnoException): never {

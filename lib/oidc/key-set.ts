@@ -35,8 +35,8 @@ interface Verification {
   use: KeyUse
   /** that may have signed the token */
   algorithms: readonly string[]
-  /** for the wait, not for a request, which others may share */
-  deadline?: AbortSignal | undefined
+  /** milliseconds, of `performance.now()`: for the wait, not for a request, which others may share */
+  deadline?: number | undefined
 }
 
 /** The keys of one provider. They are fetched when a token needs them, never by a timer. */
@@ -91,7 +91,7 @@ export class KeySet {
   }
 
   /** Fetches the keys. If that fails, returns those of the last hour. */
-  async #refresh(use: KeyUse, deadline: AbortSignal | undefined): Promise<FetchedKeys> {
+  async #refresh(use: KeyUse, deadline: number | undefined): Promise<FetchedKeys> {
     const now = Date.now()
     const cached = this.#current
     const older = cached && now < cached.fetchedAt + staleIfErrorMs ? cached : undefined
@@ -114,11 +114,16 @@ export class KeySet {
   }
 
   /** Concurrent callers share one request. */
-  async #load(deadline: AbortSignal | undefined): Promise<FetchedKeys> {
+  async #load(deadline: number | undefined): Promise<FetchedKeys> {
     this.#pending ??= this.#request(++this.#requests).finally(() => {
       this.#pending = undefined
     })
-    return await (deadline ? beforeAbort(deadline, this.#pending) : this.#pending)
+    if (deadline === undefined) return await this.#pending
+    const loaded = withTimeout(Math.max(0, deadline - performance.now()), this.#pending)
+    return await loaded.catch((error: unknown) => {
+      const isLate = error instanceof CheckError && error.code === 'timeout'
+      throw isLate ? new UnreachableError('the keys did not arrive in time') : error
+    })
   }
 
   async #request(request: number): Promise<FetchedKeys> {
@@ -170,13 +175,4 @@ async function readKeySet(response: Response): Promise<JSONWebKeySet> {
 function usableMembers(key: object): JWK {
   const { ext: _, ...members } = withoutEmpty(key)
   return members
-}
-
-async function beforeAbort<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  const aborted = new Promise<never>((_, reject) => {
-    const abort = () => reject(new UnreachableError('the keys did not arrive in time'))
-    if (signal.aborted) abort()
-    signal.addEventListener('abort', abort, { once: true })
-  })
-  return await Promise.race([promise, aborted])
 }

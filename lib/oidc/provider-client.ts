@@ -3,7 +3,7 @@ import * as client from 'openid-client'
 import { keyIssuersFor } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { acceptedAlgorithms, type SigningAlgorithm } from '../providers/setting-values.ts'
-import { clockToleranceSeconds } from '../shared/time.ts'
+import { clockToleranceSeconds, SECOND } from '../shared/time.ts'
 import {
   type ClientMethod,
   type ClientSettings,
@@ -21,7 +21,7 @@ import {
   type UserInfo,
 } from './code-exchange.ts'
 import { assertIssuer, discover, type ProviderMetadata } from './discovery.ts'
-import { type HttpClient, UnreachableError } from './http-client.ts'
+import { type HttpClient, readJson, UnreachableError } from './http-client.ts'
 import { isGone, type KeyResolver, KeySet } from './key-set.ts'
 
 /** Talks to one provider, with the settings of one version of its row. */
@@ -95,7 +95,7 @@ export async function createProviderClient(
   const server = neededMetadata(metadata, provider, algorithms)
   const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
-  const connection = { provider, server, clientMetadata, timeoutSeconds: outbound.timeoutSeconds }
+  const connection = { provider, server, clientMetadata }
   let credential: client.ClientAuth | undefined
   return {
     metadata,
@@ -106,7 +106,7 @@ export async function createProviderClient(
       : undefined,
     async exchangeCode(received, checks, { test, ...options }) {
       // One deadline for the code exchange, the keys and UserInfo together.
-      const deadline = AbortSignal.timeout(outbound.timeoutSeconds * 1000)
+      const deadline = performance.now() + outbound.timeoutSeconds * SECOND
       const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
       const send = test ? test.wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
@@ -145,9 +145,7 @@ export function requestPusher(
     // Without the token endpoint, which must not be the audience of an assertion that is sent elsewhere.
     const authenticate = clientCredential(settings, credentials)
     const send: client.CustomFetch = (to, options) => outbound.fetch(to, { ...options, address })
-    const { timeoutSeconds } = outbound
-    const connection = { provider: settings, server, clientMetadata: {}, authenticate, send, timeoutSeconds }
-    return await pushRequest(connection, url)
+    return await pushRequest({ provider: settings, server, clientMetadata: {}, authenticate, send }, url)
   }
 }
 
@@ -280,24 +278,23 @@ function neededMetadata(
 function exchangeFetch(
   { token_endpoint }: ProviderMetadata,
   outbound: HttpClient,
-  options: ExchangeOptions & Succession & { deadline: AbortSignal },
+  options: ExchangeOptions & Succession & { deadline: number },
 ): client.CustomFetch {
   const { address, deadline, onMoved, onWrongCode } = options
   return async (url, requestOptions) => {
-    const response = await outbound.fetch(url, { ...requestOptions, signal: deadline, address })
+    const response = await outbound.fetch(url, { ...requestOptions, deadline, address })
     const hasMoved = isGone(response)
     if (hasMoved) onMoved?.()
     if (url !== token_endpoint) return response
     if (hasMoved) throw new UnreachableError(`the token endpoint responded with status ${response.status}`)
-    if (onWrongCode && (await isCodeWrong(response.clone()))) await onWrongCode()
+    if (onWrongCode && isCodeWrong(response)) await onWrongCode()
     return response
   }
 }
 
 /** A wrong client secret, a timeout or 5xx affects everybody: the sender of the code is not to blame. */
-async function isCodeWrong(response: Response): Promise<boolean> {
-  const body: unknown = await response.json().catch(() => undefined)
-  const { error, id_token: idToken } = (body ?? {}) as { error?: unknown; id_token?: unknown }
+function isCodeWrong(response: Response): boolean {
+  const { error, id_token: idToken } = (readJson(response) ?? {}) as { error?: unknown; id_token?: unknown }
   const isMalformed = typeof error !== 'string' && typeof idToken !== 'string'
   return error === 'invalid_grant' || (isMalformed && [200, 400].includes(response.status))
 }

@@ -44,6 +44,11 @@ export function issuerOfMetadata(url: string): string {
   return url.replace(/\/\.well-known\/[^/?#]*/, '').replace(/[?#].*$/s, '')
 }
 
+/** The values of the setting that a provider can have if tokens with this `iss` may come from it; see `isIssuerOf`. */
+export function possibleIssuers(issuer: string): string[] {
+  return [issuer, issuer.replace(issuerPattern, `$1/${organizations}/v2.0`)]
+}
+
 /** True if tokens with this `iss` may come from the provider. */
 export function isIssuerOf(provider: Tenancy, issuer: string): boolean {
   return isTemplated(provider) ? issuerFor(provider, tenantIn(issuer)) === issuer : issuer === provider.issuer

@@ -57,6 +57,39 @@ export type ProviderRow = Readonly<Record<string, unknown>>
 export const providerColumns = (): Record<string, string> =>
   Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
+/** Selects providers of a portal. Omitted: all. */
+export interface ProviderSelection {
+  /** only those that users can sign in with now */
+  enabled?: boolean | undefined
+  /** text in the display name or the slug; ASCII letters match in either case */
+  search?: string | undefined
+  /** these come first */
+  emailDomain?: string | undefined
+  slugs?: readonly string[] | undefined
+  ids?: readonly string[] | undefined
+  issuers?: readonly string[] | undefined
+  /** the last one of the previous page */
+  after?: Provider | undefined
+  limit?: number | undefined
+}
+
+/** Pages with providers show at most so many, and a search field if there are more. */
+export const providersPerPage = 50
+
+/** A statement names no more: the order of the login page, for example, has one condition for each. */
+const maxNamed = 1000
+
+/** Decides whether a connection was built from the row as it is now. */
+export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication'>
+type StateRow = Pick<Provider, 'id' | 'version'> & {
+  enabled: unknown
+  reauthentication: Provider['reauthentication'] | null
+  retire_at: string | null
+}
+
+const stateOfProvider = `select id, version, enabled, reauthentication, retire_at from sso_providers
+  where portal = ? and slug = ? and removed_at is null`
+
 /** The members of an enabled provider that the login page needs. */
 export type PickerProvider = Pick<
   Provider,
@@ -66,7 +99,7 @@ export type PickerProvider = Pick<
 // Written out, because this statement runs for each login page, and knex's builder costs more CPU than the driver.
 const enabledForPicker = `select slug, display_name, preset, recommended, position, reauthentication, retire_at
   from sso_providers where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
-  order by recommended desc, position, display_name, slug`
+  order by recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -95,21 +128,18 @@ export class ProvidersTable {
   }
 
   /** In the order of the login page. */
-  async list(portal: string): Promise<Provider[]> {
-    const rows: ProviderRow[] = await this.#rows()
-      .select(this.#columns)
-      .where({ portal })
-      .orderBy(pickerOrder)
+  async list(portal: string, selection: ProviderSelection = {}): Promise<Provider[]> {
+    const rows: ProviderRow[] = await this.#selected(portal, selection).select(this.#columns)
     return rows.map(providerFromRow)
   }
 
   /** Enabled ones, in the order of the login page. */
-  async listEnabled(portal: string): Promise<Provider[]> {
-    return (await this.list(portal)).filter(({ enabled }) => enabled)
+  async listEnabled(portal: string, selection: ProviderSelection = {}): Promise<Provider[]> {
+    return await this.list(portal, { ...selection, enabled: true })
   }
 
   /**
-   * As `listEnabled`, but reads less. Requests that arrive in the same turn of the event loop share one statement. It
+   * The first page and one more, as `listEnabled`, but reads less. Requests that arrive in the same turn of the event loop share one statement. It
    * is sent afterwards, so each of them sees all changes that were made before it arrived.
    */
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
@@ -126,7 +156,36 @@ export class ProvidersTable {
   }
 
   async anyEnabled(portal: string): Promise<boolean> {
-    return (await this.listEnabled(portal)).length > 0
+    return (await this.#selected(portal, { enabled: true, limit: 1 }).select('id')).length > 0
+  }
+
+  #selected(portal: string, selection: ProviderSelection): Knex.QueryBuilder {
+    const { enabled, search, emailDomain, ids, issuers, slugs, after, limit } = selection
+    const query = this.#rows().where({ portal })
+    if (enabled)
+      query.where({ enabled: true }).where((now) => {
+        // After its retirement date a provider is disabled, even if the row is still enabled.
+        now.whereNull('retire_at').orWhere('retire_at', '>', new Date().toISOString())
+      })
+    for (const [column, values] of Object.entries({ id: ids, issuer: issuers, slug: slugs }))
+      if (values) query.whereIn(column, values)
+    if (search !== undefined) {
+      // The user's text is no pattern. `!`, because MySQL gives a backslash its own meaning.
+      const pattern = `%${search.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
+      query.whereRaw("(lower(display_name) like ? escape '!' or slug like ? escape '!')", [pattern, pattern])
+    }
+    if (after) {
+      query.where({ recommended: false })
+      const { position, displayName, slug } = after
+      if (!after.recommended)
+        query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
+    }
+    if (emailDomain !== undefined)
+      query.orderByRaw("case when replace(email_domains, ?, '') = email_domains then 1 else 0 end", [
+        emailDomain,
+      ])
+    query.orderBy(pickerOrder)
+    return limit === undefined ? query : query.limit(limit)
   }
 
   /** @param slug untrusted: text that cannot be a slug never reaches the database (PostgreSQL fails on a NUL) */
@@ -136,11 +195,34 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
+  /** As `find`, but reads only what a current connection of the provider needs. */
+  async findState(portal: string, slug: unknown): Promise<ProviderState | undefined> {
+    if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
+    const [row] = await selectRows<StateRow>(this.#knex, { sql: stateOfProvider, bindings: [portal, slug] })
+    if (!row) return undefined
+    const { id, version, reauthentication, enabled, retire_at: retireAt } = row
+    return {
+      id,
+      version,
+      reauthentication: reauthentication ?? undefined,
+      enabled: isEnabled({ enabled, retireAt }),
+    }
+  }
+
   async get(portal: string, slug: string): Promise<Provider> {
     const provider = await this.find(portal, slug)
-    if (!provider)
-      throw new ManagementError('not_found', `no provider is called "${slug}" in the portal "${portal}"`)
+    if (!provider) throw notFound(portal, slug)
     return provider
+  }
+
+  /** In the order of the login page. @throws ManagementError `not_found` that names the first missing one */
+  async getAll(portal: string, slugs: readonly string[]): Promise<Provider[]> {
+    if (slugs.length > maxNamed)
+      throw new ManagementError('invalid', `name at most ${maxNamed} providers at once`)
+    const valid = slugs.filter((slug) => slugPattern.test(slug))
+    const found = await this.list(portal, { slugs: valid })
+    for (const slug of slugs) if (!found.some((each) => each.slug === slug)) throw notFound(portal, slug)
+    return found
   }
 
   /**
@@ -263,20 +345,49 @@ export class ProvidersTable {
     // One statement: two concurrent administrators cannot leave two recommended providers.
     const recommended =
       slug === undefined ? false : this.#knex.raw('case when slug = ? then true else false end', [slug])
-    await this.#rows().where({ portal }).update({ recommended })
+    const affected = this.#rows().where({ portal })
+    await affected
+      .where((either) => either.where({ recommended: true }).orWhere({ slug: slug ?? '' }))
+      .update({ recommended })
   }
 
   /** @param slugs in their new order; the others follow */
   async reorder(portal: string, slugs: readonly string[]): Promise<void> {
-    await inTransaction(this.#knex, async (transaction) => {
-      const rows = () => transaction('sso_providers').where({ portal }).whereNull('removed_at')
-      const all: string[] = await rows().orderBy(pickerOrder).pluck('slug')
-      const ordered = [...slugs, ...all.filter((slug) => !slugs.includes(slug))]
-      for (const [at, slug] of ordered.entries())
-        await rows()
-          .where({ slug })
-          .update({ position: at + 1 })
-    })
+    // One statement: two concurrent orders do not mix.
+    const cases = slugs.map((_, at) => `when ? then ${at + 1}`)
+    const position = this.#knex.raw(`case slug ${cases.join(' ')} else position + ${slugs.length} end`, [
+      ...slugs,
+    ])
+    await this.#rows().where({ portal }).update({ position })
+  }
+
+  /** Exchanges a provider with its neighbour in the order of the login page. The recommended one stays first. */
+  async move({ id, portal, position, displayName, slug }: Provider, direction: 'up' | 'down'): Promise<void> {
+    const isUp = direction === 'up'
+    const others = () => this.#rows().where({ portal }).whereNot({ id })
+    const neighbour = await others()
+      .select('id', 'position')
+      .where({ recommended: false })
+      .whereRaw(`(position, display_name, slug) ${isUp ? '<' : '>'} (?, ?, ?)`, [position, displayName, slug])
+      .orderBy(
+        ['position', 'display_name', 'slug'].map((column) => ({ column, order: isUp ? 'desc' : 'asc' })),
+      )
+      .first()
+    if (!neighbour) return
+    const positions = [position, Number(neighbour.position)]
+    if (positions[0] !== positions[1])
+      await this.#rows()
+        .whereIn('id', [id, neighbour.id])
+        // Unless another administrator has just moved one of them.
+        .whereIn('position', positions)
+        .update({ position: this.#knex.raw('? - position', [position + Number(neighbour.position)]) })
+    // Two were connected at once. The one that comes first now keeps the position.
+    else
+      await this.#rows()
+        .where({ portal })
+        .where('position', '>=', position)
+        .whereNot({ id: isUp ? id : neighbour.id })
+        .update({ position: this.#knex.raw('position + 1') })
   }
 
   /** Stores the result of a connection test. Not a change of the provider: it disturbs no sign-in. */
@@ -355,6 +466,10 @@ export function slugTaken(slug: string, cause?: unknown): ManagementError {
   return new ManagementError('conflict', [{ path: 'slug', message }], { cause })
 }
 
+function notFound(portal: string, slug: string): ManagementError {
+  return new ManagementError('not_found', `no provider is called "${slug}" in the portal "${portal}"`)
+}
+
 function conflictError({ slug }: Provider): ManagementError {
   return new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
 }
@@ -382,15 +497,19 @@ function pickerProvider(row: PickerRow): PickerProvider {
 export function providerFromRow(row: ProviderRow): Provider {
   const state: Record<string, unknown> = {}
   for (const name of stateNames) state[name] = row[name] ?? undefined
-  const { enabled, retireAt, lastTest } = state
+  const { lastTest } = state
   return {
     ...readStoredSettings(row),
     ...(state as Pick<Provider, (typeof stateNames)[number]>),
-    // After its retirement date a provider is disabled for every caller, even if the row is still enabled.
-    enabled: Boolean(enabled) && (retireAt === undefined || String(retireAt) > new Date().toISOString()),
+    enabled: isEnabled(state),
     recommended: Boolean(row.recommended),
     lastTest: lastTest === undefined ? undefined : (JSON.parse(String(lastTest)) as Provider['lastTest']),
   }
+}
+
+/** After its retirement date a provider is disabled for every caller, even if the row is still enabled. */
+function isEnabled({ enabled, retireAt }: { enabled?: unknown; retireAt?: unknown }): boolean {
+  return Boolean(enabled) && (retireAt == null || String(retireAt) > new Date().toISOString())
 }
 
 /** A window that is extended keeps the time at which it opened. */

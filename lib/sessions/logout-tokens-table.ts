@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import type { Sql } from '../database/statement.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { LogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -67,18 +68,17 @@ export class LogoutTokensTable {
   noticesFor(
     { portal, issuer: configuredIssuer }: Pick<Provider, 'portal' | 'issuer'>,
     { issuer, subject, sid, askedAt }: Identity,
-  ): Knex.QueryBuilder {
-    const notices = this.#knex('sso_logout_tokens')
-      .select('id')
-      .where({ portal })
-      // A notice without an issuer was recorded under the provider's configured one.
-      .whereIn('issuer', [issuer, configuredIssuer])
-      .where('received_at', '>=', new Date(askedAt).toISOString())
+  ): Sql {
+    // A notice without an issuer was recorded under the provider's configured one.
+    const sql = 'select id from sso_logout_tokens where portal = ? and issuer in (?, ?) and received_at >= ?'
+    const bindings = [portal, issuer, configuredIssuer, new Date(askedAt).toISOString()]
     // Without a `sid` of our own, a notice for any session of the subject may apply.
-    if (sid === undefined) return notices.where({ subject })
-    return notices.where((either) =>
-      either.where({ subject, sid: null }).orWhere({ subject, sid }).orWhere({ subject: null, sid }),
-    )
+    if (sid === undefined) return { sql: `${sql} and subject = ?`, bindings: [...bindings, subject] }
+    // One look-up each: `or` would read all notices of the provider.
+    return {
+      sql: `${sql} and subject = ? and (sid is null or sid = ?) union all ${sql} and subject is null and sid = ?`,
+      bindings: [...bindings, subject, sid, ...bindings, sid],
+    }
   }
 
   #rows(): Knex.QueryBuilder {

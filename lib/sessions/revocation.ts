@@ -1,12 +1,12 @@
-import { promisify } from 'node:util'
+import { setImmediate } from 'node:timers/promises'
 import type { Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/time.ts'
-import { withStoreTimeout } from './session-store.ts'
+import { destroyTogether } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
-import type { SessionMatch, SessionsTable } from './sessions-table.ts'
+import type { SessionEnding, SessionMatch, SessionsTable } from './sessions-table.ts'
 
 /** The session stores of this process: ours, and those of a host's own express-session, which appear only on its requests. */
 export type KnownStores = LRUCache<Store, true>
@@ -15,6 +15,9 @@ export type KnownStores = LRUCache<Store, true>
 export function knownStores(): KnownStores {
   return new LRUCache({ max: 8 })
 }
+
+/** Between two batches, other requests have their turn in this process and in the store. */
+const storeBatchSize = 100
 
 /** How long signing out waits for the table of sessions. */
 export const revocationTimeoutMs = 1000
@@ -38,23 +41,31 @@ export class Revocation {
   }
 
   /**
-   * Deletes the rows first: without its row a session is worthless on any instance and in any store, even one that a request in
-   * flight writes back. A store that is down or unknown here only keeps a worthless session until it expires.
+   * Deletes all rows first: without its row a session is worthless on any instance and in any store, even one that a request in
+   * flight writes back. A store that is down or unknown here only keeps worthless sessions until they expire.
+   *
+   * @param ending omitted: a task for other instances is recorded if there are many sessions
    */
-  async revoke(match: SessionMatch): Promise<RevokedSessions> {
+  async revoke(match: SessionMatch, ending?: SessionEnding): Promise<RevokedSessions> {
     const { table, validity } = this.#modules
     const revoked = new Map<string, number>()
-    for await (const sessions of table.remove(match)) {
-      const sessionIds: string[] = []
+    const sessionIds: string[] = []
+    for await (const sessions of table.remove(match, ending))
       for (const { sessionId, userId, wasValid } of sessions) {
         if (wasValid) revoked.set(userId, (revoked.get(userId) ?? 0) + 1)
         if (sessionId === undefined) continue
         sessionIds.push(sessionId)
         validity.invalidate(sessionId)
       }
-      await this.#destroyInStores(sessionIds)
-    }
+    await Promise.all([...this.#modules.stores.keys()].map((store) => this.#destroyIn(store, sessionIds)))
     return revoked
+  }
+
+  /** Ends the sessions of the endings that a dead instance left. @throws Error of the first one that failed, after the others */
+  async finishAbandoned(): Promise<void> {
+    const endings = await this.#modules.table.abandonedEndings()
+    const results = await Promise.allSettled(endings.map((ending) => this.revoke(ending.match, ending)))
+    for (const result of results) if (result.status === 'rejected') throw result.reason
   }
 
   /** Never rejects and never waits long, so that signing out works while the database is down. */
@@ -62,16 +73,18 @@ export class Revocation {
     return await withTimeout(revocationTimeoutMs, this.revoke({ sessionId })).catch(() => undefined)
   }
 
-  async #destroyInStores(sessionIds: readonly string[]): Promise<void> {
-    const { logger, stores } = this.#modules
-    const destroyed = sessionIds.flatMap((sessionId) =>
-      [...stores.keys()].map((store) => withStoreTimeout(promisify(store.destroy.bind(store))(sessionId))),
-    )
-    const failed = (await Promise.allSettled(destroyed)).find((result) => result.status === 'rejected')
-    if (failed)
-      logger.warn(
-        { cause: describeError(failed.reason) },
+  /** Gives up after the first failure: a store that hangs would otherwise be waited for once per batch. */
+  async #destroyIn(store: Store, sessionIds: readonly string[]): Promise<void> {
+    try {
+      for (let at = 0; at < sessionIds.length; at += storeBatchSize) {
+        if (at > 0) await setImmediate()
+        await destroyTogether(store, sessionIds.slice(at, at + storeBatchSize))
+      }
+    } catch (error) {
+      this.#modules.logger.warn(
+        { cause: describeError(error) },
         'revoked sessions could not be removed from their store; they admit nobody',
       )
+    }
   }
 }

@@ -1,5 +1,6 @@
 import type { SessionData } from 'express-session'
 import { HOUR, MINUTE } from '../shared/time.ts'
+import type { Clock } from '../web/core.ts'
 import { readSignInSession } from './session-data.ts'
 
 /** How long a session lasts. */
@@ -29,9 +30,15 @@ export class LimitsByPortal {
   /** no session of any portal lasts longer */
   readonly longestMs: number
   readonly #common: LimitsMs
+  readonly #clock: Pick<Clock, 'now'>
   readonly #byPortal = new Map<string | undefined, LimitsMs>()
 
-  constructor(common: SessionLimits, portals: Readonly<Record<string, PartialLimits>>) {
+  constructor(
+    common: SessionLimits,
+    portals: Readonly<Record<string, PartialLimits>>,
+    clock: Pick<Clock, 'now'>,
+  ) {
+    this.#clock = clock
     const { idleMinutes, absoluteHours } = common
     this.#common = inMilliseconds(idleMinutes, absoluteHours)
     for (const [portal, own] of Object.entries(portals))
@@ -52,7 +59,7 @@ export class LimitsByPortal {
   storeTtl(session: SessionData): { ttlMs: number; renewAfterMs: number } {
     const signInSession = readSignInSession(session)
     const { idleMs, absoluteMs, renewAfterMs } = this.of(signInSession?.portal)
-    const remainingMs = signInSession ? signInSession.since + absoluteMs - Date.now() : idleMs
+    const remainingMs = signInSession ? signInSession.since + absoluteMs - this.#clock.now() : idleMs
     return { ttlMs: Math.min(idleMs, remainingMs), renewAfterMs }
   }
 }

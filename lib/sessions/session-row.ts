@@ -64,7 +64,7 @@ export class SessionRow {
    * @throws PortalSsoError if the request's session was revoked in the meantime: a thief who holds a request open gets no new one
    */
   async attach(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession> {
-    const { table, revocation, limits, locations } = this.#modules
+    const { table, revocation, limits, locations, validity } = this.#modules
     const { keyScope: instance, portalOf } = this.#core
     const portal = portalOf(req)
     const previous = this.#requestSessions.get(req)
@@ -77,7 +77,8 @@ export class SessionRow {
       !isRefresh && parked !== undefined && (await revocation.endQuietly(parked))?.size === 1
     if (!signIn && previous && !endedPrevious)
       throw new PortalSsoError('not_signed_in', 'the session was revoked in the meantime')
-    await table.add({
+    validity.expect(req.sessionID)
+    const added = table.add({
       sessionId: req.sessionID,
       portal,
       userId,
@@ -85,6 +86,10 @@ export class SessionRow {
       ...parseUserAgent(req.get('user-agent')),
       location: locations.locationOf(req),
       expiresAt: new Date(next.since + limits.of(portal).absoluteMs),
+    })
+    await added.catch((error: unknown) => {
+      validity.invalidate(req.sessionID)
+      throw error
     })
     if (!signIn) await this.#assertNotReclaimed(req, next)
     return next

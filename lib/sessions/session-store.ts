@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
 import type { Request, RequestHandler } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
@@ -8,7 +8,7 @@ import type { Logger } from '../shared/logger.ts'
 import { deriveKey } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import type { RedisCounter } from '../web/rate-limit.ts'
+import { millisecondsLeft, type RedisLike } from './redis-client.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 const storeTimeoutMs = 2000
@@ -18,9 +18,13 @@ export async function withStoreTimeout<T>(result: Promise<T>): Promise<T> {
   try {
     return await withTimeout(storeTimeoutMs, result)
   } catch (cause) {
-    if (cause instanceof PortalSsoError) throw cause
-    throw new PortalSsoError('session_unavailable', 'the session store', { cause })
+    throw storeFailure(cause)
   }
+}
+
+function storeFailure(cause: unknown): PortalSsoError {
+  if (cause instanceof PortalSsoError) return cause
+  return new PortalSsoError('session_unavailable', 'the session store', { cause })
 }
 
 /**
@@ -72,74 +76,25 @@ export class IdleMemoryStore extends MemoryStore {
   }
 }
 
-/** The methods that the plugin calls on a connected client or cluster of the package `redis`, version 5 or newer. */
-export interface RedisLike extends RedisCounter {
-  /** Redis command GET. */
-  get(key: string): Promise<unknown>
-  /** Redis command SET with EX, and XX or NX if `condition` says so. */
-  set(
-    key: string,
-    value: string,
-    options: { expiration: { type: 'EX'; value: number }; condition?: 'XX' | 'NX' },
-  ): Promise<unknown>
-  /** Redis command DEL. */
-  del(keys: string[]): Promise<unknown>
-  /** Redis command EXPIRE. */
-  expire(key: string, seconds: number): Promise<unknown>
-}
-
-const probeTimeoutMs = 2 * SECOND
-const expected =
-  'redis: give a connected client of the package `redis`, version 5 or newer (`createClient`, `createCluster` or `createSentinel`)'
-/** errors while Redis is down, which say nothing about the client */
-const outages = /^(?:SocketClosedUnexpectedlyError|ConnectionTimeoutError|SocketTimeoutError|AggregateError)$/
-
-/**
- * Other clients have methods of the same names. `redis` 4 ignores our expiry, so no session would ever end, and ioredis rejects the
- * command at each sign-in. While Redis is down, the portal starts without this check.
- *
- * @throws ConfigurationError for another client, and for one that is not connected
- */
-export async function assertRedisClient(redis: RedisLike, logger: Logger, prefix: string): Promise<void> {
-  const key = `${prefix}probe:${randomUUID()}`
-  try {
-    const expiration = { type: 'EX', value: 60 } as const
-    await withTimeout(probeTimeoutMs, redis.set(key, '1', { expiration }))
-    const left = await withTimeout(probeTimeoutMs, millisecondsLeft(redis, key))
-    await withTimeout(probeTimeoutMs, redis.del([key]))
-    if (left > 0) return
-  } catch (cause) {
-    const { code, name } = cause as { code?: unknown; name?: unknown }
-    if (code !== 'timeout' && code !== 'ECONNREFUSED' && !outages.test(String(name)))
-      throw new ConfigurationError(`${expected}: ${describeError(cause)}`, { cause })
-    logger.warn({ cause: describeError(cause) }, 'Redis does not respond: nobody can sign in until it does')
-    return
-  }
-  throw new ConfigurationError(`${expected}: this one sets no expiry`)
-}
-
-/** With EVAL, which the rate limits need, too: a restricted Redis user needs no further right. @returns -2 for a missing key */
-async function millisecondsLeft(redis: RedisLike, key: string): Promise<number> {
-  return Number(await redis.eval("return redis.call('PTTL', KEYS[1])", { keys: [key], arguments: [] }))
-}
-
 type Done = (error?: unknown, value?: unknown) => void
 
 /** An instance that has dropped an entry writes one extra time. */
 const maxRememberedWrites = 20_000
 const lookUpTimeoutMs = SECOND / 2
 
-/**
- * connect-redis with a time limit. The client queues commands while Redis is down; a guarded page must then answer 503 instead of
- * hanging, and must not treat the user as signed out.
- */
+/** connect-redis that writes less. While Redis is down, a guarded page answers 503, and does not treat the user as signed out. */
 export class TimeLimitedRedisStore extends RedisStore {
+  /** Set by express-session. */
+  declare generate: (req: Request) => void
   readonly #client: RedisLike
   readonly #keyPrefix: string
   readonly #limits: LimitsByPortal
+  #isCluster = false
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
+  /** sessions that are, or may be, in Redis, each with what this request wrote last */
+  readonly #sent = new WeakMap<object, string | undefined>()
   readonly #writtenAt = new LRUCache<string, number>({
     maxSize: maxRememberedWrites,
     sizeCalculation: () => 1,
@@ -173,6 +128,7 @@ export class TimeLimitedRedisStore extends RedisStore {
   override createSession(req: Request, data: SessionData) {
     const session = super.createSession(req, data)
     persisted.add(session)
+    this.#sent.set(session, undefined)
     return session
   }
 
@@ -180,12 +136,29 @@ export class TimeLimitedRedisStore extends RedisStore {
     await callbackify(super.get(sid), done)
   }
 
+  /** A new session that was never sent to the store needs no command to delete it. */
+  override regenerate(req: Request, done: (error?: unknown) => unknown): void {
+    if (!req.session || this.#sent.has(req.session)) {
+      super.regenerate(req, done)
+      return
+    }
+    this.generate(req)
+    done()
+  }
+
   override async set(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
+    const content = JSON.stringify({ ...data, cookie: undefined })
+    // express-session writes the session of a sign-in again at the end of the response.
+    const isWritten = this.#sent.get(data) === content && !this.#isDue(sid, data, now)
+    if (isWritten) return done?.()
+    // Before the write, which may succeed even if it times out.
+    this.#sent.set(data, undefined)
     const set = persisted.has(data) ? this.#overwriting.set(sid, data) : super.set(sid, data)
     // Only after the write: one that failed must not suppress the next.
     const noted = set.then(() => {
       persisted.add(data)
+      this.#sent.set(data, content)
       this.#writtenAt.set(sid, now)
     })
     await callbackify(noted, done)
@@ -193,7 +166,7 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    if (now - (this.#writtenAt.get(sid) ?? 0) < this.#limits.storeTtl(data).renewAfterMs) return done?.()
+    if (!this.#isDue(sid, data, now)) return done?.()
     // Before the write, so that only one of many concurrent requests writes.
     this.#writtenAt.set(sid, now)
     const touched = super.touch(sid, data).catch((error: unknown) => {
@@ -207,14 +180,41 @@ export class TimeLimitedRedisStore extends RedisStore {
     this.#writtenAt.delete(sid)
     await callbackify(super.destroy(sid), done)
   }
+
+  #isDue(sid: string, data: SessionData, now: number): boolean {
+    return now - (this.#writtenAt.get(sid) ?? 0) >= this.#limits.storeTtl(data).renewAfterMs
+  }
+
+  /** One command, except in a cluster, where the keys are on several nodes. */
+  async destroyTogether(sessionIds: readonly string[]): Promise<void> {
+    const keys = sessionIds.map((id) => this.#keyPrefix + id)
+    for (const id of sessionIds) this.#writtenAt.delete(id)
+    try {
+      if (!this.#isCluster) return void (await this.#client.del(keys))
+    } catch (error) {
+      if (!describeError(error).includes('CROSSSLOT')) throw error
+      this.#isCluster = true
+    }
+    await Promise.all(keys.map((key) => this.#client.del([key])))
+  }
+}
+
+/** @throws PortalSsoError `session_unavailable` when the session store fails or takes too long */
+export async function destroyTogether(store: Store, sessionIds: readonly string[]): Promise<void> {
+  const destroyOne = promisify(store.destroy.bind(store))
+  const destroyed =
+    store instanceof TimeLimitedRedisStore
+      ? store.destroyTogether(sessionIds)
+      : Promise.all(sessionIds.map((id) => destroyOne(id)))
+  await withStoreTimeout<unknown>(destroyed)
 }
 
 async function callbackify(result: Promise<unknown>, done: Done = () => {}): Promise<void> {
   let value: unknown
   try {
-    value = await withStoreTimeout(result)
-  } catch (error) {
-    return done(error)
+    value = await result
+  } catch (cause) {
+    return done(storeFailure(cause))
   }
   done(undefined, value)
 }
@@ -250,7 +250,7 @@ export function createCookieSession(
 ): RequestHandler {
   // Another instance cannot open a session cookie of this one, whatever its name.
   const purpose = `session-cookie${keyScope}`
-  return session({
+  const openSession = session({
     store,
     secret: secrets.map((secret) => Buffer.from(deriveKey(secret, purpose)).toString('base64url')),
     name: cookieName(),
@@ -265,6 +265,13 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
+  return (req, res, next) => {
+    openSession(req, res, (error?: unknown) => {
+      // express-session would destroy the session that it could not read, which signs the user out.
+      if (error !== undefined && !req.session) req.sessionID = ''
+      next(error)
+    })
+  }
 }
 
 /** A request for express-session alone, which keeps the session of one instance there. */

@@ -1,8 +1,8 @@
 import type { Request } from 'express'
 import { StaleCache } from '../shared/cache.ts'
 import { describeError } from '../shared/errors.ts'
-import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 import { isBuiltInStore } from './session-store.ts'
 import type { SessionsTable } from './sessions-table.ts'
@@ -19,7 +19,7 @@ interface LastSeen {
 
 /** Tells whether a session still has its row, and renews the row. */
 export class SessionValidity {
-  readonly #logger: Logger
+  readonly #core: Pick<Core, 'clock' | 'logger'>
   readonly #table: SessionsTable
   readonly #limits: LimitsByPortal
   // For sessions in our own stores only: a request in flight may write a revoked session back into a host's own store, so there
@@ -27,8 +27,13 @@ export class SessionValidity {
   readonly #cache: StaleCache<LastSeen | undefined>
 
   /** @param freshForMs how long a row that was read is not read again */
-  constructor(core: { logger: Logger }, table: SessionsTable, limits: LimitsByPortal, freshForMs: number) {
-    this.#logger = core.logger
+  constructor(
+    core: Pick<Core, 'clock' | 'logger'>,
+    table: SessionsTable,
+    limits: LimitsByPortal,
+    freshForMs: number,
+  ) {
+    this.#core = core
     this.#table = table
     this.#limits = limits
     this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
@@ -44,13 +49,19 @@ export class SessionValidity {
    */
   async isValid({ sessionID, sessionStore }: Request, portal: string): Promise<boolean> {
     const { idleMs, renewAfterMs } = this.#limits.of(portal)
-    const unusedMs = ({ at }: LastSeen) => Date.now() - at
+    const unusedMs = ({ at }: LastSeen) => this.#core.clock.now() - at
     let lastSeen = await (isBuiltInStore(sessionStore) ? this.#cache.get(sessionID) : this.#read(sessionID))
     // Another instance may have renewed it since: the cache alone never expires a session.
     if (lastSeen && unusedMs(lastSeen) >= idleMs) lastSeen = await this.#read(sessionID)
     if (!lastSeen || unusedMs(lastSeen) >= idleMs) return false
     if (unusedMs(lastSeen) >= renewAfterMs) await this.#renew(sessionID, lastSeen)
     return true
+  }
+
+  /** The row is about to be written, so the first request need not read it. Call before the write: a revocation comes after it. */
+  expect(sessionId: string): void {
+    const now = Date.now()
+    this.#cache.set(sessionId, { at: now }, now)
   }
 
   /** Reads the row itself, never the cache. */
@@ -71,9 +82,9 @@ export class SessionValidity {
 
   async #renew(sessionId: string, lastSeen: LastSeen): Promise<void> {
     // Before the write, so that only one of many concurrent requests writes.
-    lastSeen.at = Date.now()
+    lastSeen.at = this.#core.clock.now()
     await withTimeout(renewTimeoutMs, this.#table.renew(sessionId)).catch((error: unknown) =>
-      this.#logger.warn({ cause: describeError(error) }, 'a session could not be renewed'),
+      this.#core.logger.warn({ cause: describeError(error) }, 'a session could not be renewed'),
     )
   }
 }

@@ -1,6 +1,11 @@
+import { randomUUID } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import type { Knex } from 'knex'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
+import { MINUTE, SECOND } from '../shared/time.ts'
+import type { Core } from '../web/core.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
@@ -61,9 +66,22 @@ export interface RemovedSession {
   wasValid: boolean
 }
 
+/** A task to end sessions, which any instance finishes if the one that began it dies. */
+export interface SessionEnding {
+  id: string
+  match: SessionMatch
+  /** ISO 8601; set by the instance that takes over, because the user may have signed in again since */
+  startedBefore?: string | undefined
+}
+
 type FindMissing = (sessionIds: string[]) => Promise<ReadonlySet<string>>
 
-const batchSize = 500
+/** SQLite deletes so many rows, and we open their session ids, without keeping other requests waiting for long. */
+const batchSize = 250
+/** An instance that is still working on an ending has this time for itself. */
+const endingGraceMs = 30 * SECOND
+/** Instances agree about the time by a minute at least: see `database/clock.ts`. */
+const clockToleranceMs = MINUTE
 export const listLimit = 1000
 
 /**
@@ -72,19 +90,21 @@ export const listLimit = 1000
  */
 export class SessionsTable {
   readonly #knex: Knex
+  readonly #clock: Core['clock']
   readonly #seal: Seal
   readonly #limits: LimitsByPortal
 
-  constructor(knex: Knex, seal: Seal, limits: LimitsByPortal) {
+  constructor({ knex, clock }: Pick<Core, 'knex' | 'clock'>, seal: Seal, limits: LimitsByPortal) {
     this.#knex = knex
+    this.#clock = clock
     this.#seal = seal
     this.#limits = limits
   }
 
   async add({ sessionId, portal, userId, signIn, ...client }: NewSession): Promise<void> {
     const id = digest(sessionId)
-    const now = new Date().toISOString()
-    await this.#knex('sso_sessions').insert({
+    const now = this.#now()
+    const row = {
       id,
       portal,
       user_id: userId,
@@ -101,12 +121,18 @@ export class SessionsTable {
       created_at: now,
       last_seen_at: now,
       expires_at: client.expiresAt.toISOString(),
-    })
+    }
+    await changeRows(this.#knex, insertInto('sso_sessions', row))
+  }
+
+  /** True while the row exists, even if the session has expired by our clock. */
+  async exists(sessionId: string): Promise<boolean> {
+    return (await this.#matching({ sessionId }).first('id')) !== undefined
   }
 
   /** @returns `undefined` if the session was revoked or has expired */
   async lastSeen(sessionId: string): Promise<Date | undefined> {
-    const row: { last_seen_at: string } | undefined = await this.#matching({ sessionId })
+    const row: { last_seen_at: string } | undefined = await this.#unexpired({ sessionId })
       .select('last_seen_at')
       .first()
     return row && new Date(row.last_seen_at)
@@ -114,7 +140,7 @@ export class SessionsTable {
 
   /** Sets the time of the last request. It does not bring back a revoked session. */
   async renew(sessionId: string): Promise<void> {
-    await this.#matching({ sessionId }).update({ last_seen_at: new Date().toISOString() })
+    await this.#unexpired({ sessionId }).update({ last_seen_at: this.#now() })
   }
 
   /**
@@ -125,12 +151,12 @@ export class SessionsTable {
   async rename(sessionId: string, newSessionId: string): Promise<boolean> {
     const id = digest(newSessionId)
     const session = this.#seal.close(newSessionId, id)
-    return (await this.#matching({ sessionId }).update({ id, session })) === 1
+    return (await this.#unexpired({ sessionId }).update({ id, session })) === 1
   }
 
   /** Whether an address of the user was proven less than so long ago. */
   async wasProvenWithin(milliseconds: number, portal: string, userId: string): Promise<boolean> {
-    const since = new Date(Date.now() - milliseconds).toISOString()
+    const since = isoAt(this.#clock.now() - milliseconds)
     const proofs = this.#knex('sso_identities').where({ portal, user_id: userId })
     return (await proofs.where('proven_at', '>', since).first('id')) !== undefined
   }
@@ -167,44 +193,94 @@ export class SessionsTable {
     return this.#seal.open(sealed, id) as string | undefined
   }
 
-  /** The number of sessions that `list` would return without a limit. */
-  async count(match: SessionMatch): Promise<number> {
-    const row = await this.#valid(match).count({ sessions: '*' }).first()
+  /** The number of sessions that `list` would return without a limit. @param most stops counting there */
+  async count(match: SessionMatch, most?: number): Promise<number> {
+    const valid = this.#valid(match)
+    const counted: Knex.QueryBuilder =
+      most === undefined ? valid : this.#knex.from(valid.select('id').limit(most).as('valid'))
+    const row = await counted.count({ sessions: '*' }).first()
     return Number(row?.sessions)
   }
 
-  /** Deletes rows, also of sessions whose idle time has expired. @returns them in batches, to be destroyed in their store */
-  async *remove(match: SessionMatch): AsyncIterable<RemovedSession[]> {
+  /**
+   * Call this before ending sessions that may be more than one batch.
+   *
+   * @param how `on` a transaction, and the database's time
+   */
+  async recordEnding(
+    match: SessionMatch,
+    how: { on?: Knex.Transaction; now?: number } = {},
+  ): Promise<SessionEnding> {
+    const { on = this.#knex, now = await this.#clock.measure() } = how
+    const id = randomUUID()
+    const selection = JSON.stringify(match)
+    await on('sso_session_endings').insert({ id, selection, requested_at: isoAt(now) })
+    return { id, match }
+  }
+
+  /** Those that no instance has finished in time. */
+  async abandonedEndings(): Promise<SessionEnding[]> {
+    const begunBefore = isoAt((await this.#clock.measure()) - endingGraceMs)
+    const rows: Record<'id' | 'selection' | 'requested_at', string>[] = await this.#knex(
+      'sso_session_endings',
+    ).where('requested_at', '<', begunBefore)
+    return rows.map(({ id, selection, requested_at }) => ({
+      id,
+      match: JSON.parse(selection) as SessionMatch,
+      startedBefore: isoAt(Date.parse(requested_at) + clockToleranceMs),
+    }))
+  }
+
+  /**
+   * Deletes rows, also of expired sessions: they may be valid by the clock of another instance.
+   *
+   * @param given recorded before, and deleted afterwards. Omitted: recorded as soon as one batch is not enough
+   * @returns the sessions in batches, to be destroyed in their store
+   */
+  async *remove(match: SessionMatch, given?: SessionEnding): AsyncIterable<RemovedSession[]> {
+    let ending = given
     for (let found = batchSize; found === batchSize; ) {
-      const rows: SealedRow[] = await this.#matching(match)
-        .select('id', 'session', 'user_id', 'last_seen_at', 'portal')
-        .limit(batchSize)
+      const query = this.#matching(match).select(
+        'id',
+        'session',
+        'user_id',
+        'last_seen_at',
+        'expires_at',
+        'portal',
+      )
+      if (given?.startedBefore) query.where('created_at', '<', given.startedBefore)
+      const rows: SealedRow[] = await query.limit(batchSize)
+      if (rows.length === batchSize) {
+        ending ??= await this.recordEnding(match)
+        await setImmediate()
+      }
       const ids = rows.map(({ id }) => id)
-      const deleted = await this.#knex('sso_sessions').whereIn('id', ids).delete()
+      const deleted = ids.length > 0 ? await this.#knex('sso_sessions').whereIn('id', ids).delete() : 0
       // Fewer: a row may have been renamed in between and still exists, so go round again.
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
-      if (deleted === 0) continue
-      yield rows.map(({ id, session, user_id, last_seen_at, portal }) => ({
-        sessionId: this.#unseal(session, id),
-        userId: user_id,
-        wasValid: last_seen_at > this.#idleSince(portal),
-      }))
+      if (deleted > 0) yield rows.map((row) => this.#toRemoved(row))
     }
+    if (ending) await this.#knex('sso_session_endings').where({ id: ending.id }).delete()
   }
 
-  /** Deletes rows without touching any store. @param on a transaction. @returns how many */
-  async removeQuietly(match: SessionMatch, on?: Knex): Promise<number> {
-    return await this.#matching(match, on).delete()
+  #toRemoved({ id, session, user_id, last_seen_at, expires_at, portal }: SealedRow): RemovedSession {
+    const wasValid = last_seen_at > this.#idleSince(portal) && expires_at > this.#now()
+    return { sessionId: this.#unseal(session, id), userId: user_id, wasValid }
   }
 
   #valid(match: SessionMatch): Knex.QueryBuilder {
     const portal = 'portal' in match ? match.portal : undefined
-    return this.#matching(match).where('last_seen_at', '>', this.#idleSince(portal))
+    return this.#unexpired(match).where('last_seen_at', '>', this.#idleSince(portal))
   }
 
-  #matching(match: SessionMatch, on = this.#knex): Knex.QueryBuilder {
-    const query = on('sso_sessions').where('expires_at', '>', new Date().toISOString())
+  #unexpired(match: SessionMatch): Knex.QueryBuilder {
+    return this.#matching(match).where('expires_at', '>', this.#now())
+  }
+
+  #matching(match: SessionMatch): Knex.QueryBuilder {
+    const knex = this.#knex
+    const query = knex('sso_sessions')
     if ('sessionId' in match) return query.where({ id: digest(match.sessionId) })
     const { except, sid, unprovenEmail, userId: user_id, ...others }: MatchFields = match
     for (const [column, value] of Object.entries({ user_id, ...others }))
@@ -217,13 +293,13 @@ export class SessionsTable {
       })
     if (unprovenEmail !== undefined)
       query.whereNotExists(
-        on('sso_identities as proven')
+        knex('sso_identities as proven')
           .select('proven.id')
           .where({
-            'proven.portal': on.ref('sso_sessions.portal'),
-            'proven.issuer': on.ref('sso_sessions.issuer'),
-            'proven.subject': on.ref('sso_sessions.subject'),
-            'proven.user_id': on.ref('sso_sessions.user_id'),
+            'proven.portal': knex.ref('sso_sessions.portal'),
+            'proven.issuer': knex.ref('sso_sessions.issuer'),
+            'proven.subject': knex.ref('sso_sessions.subject'),
+            'proven.user_id': knex.ref('sso_sessions.user_id'),
           })
           .where('proven.proven_email', unprovenEmail),
       )
@@ -232,14 +308,22 @@ export class SessionsTable {
 
   /** ISO 8601; a session that was last seen before this has expired */
   #idleSince(portal: string | undefined): string {
-    return new Date(Date.now() - this.#limits.of(portal).idleMs).toISOString()
+    return isoAt(this.#clock.now() - this.#limits.of(portal).idleMs)
   }
+
+  #now(): string {
+    return isoAt(this.#clock.now())
+  }
+}
+
+function isoAt(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
 }
 
 /** A digest in base64url. Other input never reaches the database. */
 export const sessionDigestPattern = /^[\w-]{43}$/
 
-type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'portal', string>
+type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'expires_at' | 'portal', string>
 type ListedRow = Record<'id' | 'session' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
   Record<'provider' | 'browser' | 'os' | 'location', string | null>
 

@@ -8,6 +8,7 @@ import { isActive, type User, type UserCache } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import { LogoutTokensTable } from './logout-tokens-table.ts'
+import type { RedisLike } from './redis-client.ts'
 import { knownStores, Revocation, type RevokedSessions } from './revocation.ts'
 import {
   clearSignInSession,
@@ -26,11 +27,10 @@ import {
   createSessionView,
   exposeSessionView,
   isBuiltInStore,
-  type RedisLike,
   TimeLimitedRedisStore,
 } from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'
-import { type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
+import { type SessionEnding, type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
 
 /** When and how the user of a session last authenticated. */
 export interface Authentication {
@@ -113,8 +113,8 @@ export class Sessions {
     { session, redis, secrets, linking }: SessionsSettings,
   ) {
     const { logger } = core
-    const limits = new LimitsByPortal(session, session.portals)
-    const table = new SessionsTable(core.knex, core.seal(`session-index${core.keyScope}`), limits)
+    const limits = new LimitsByPortal(session, session.portals, core.clock)
+    const table = new SessionsTable(core, core.seal(`session-index${core.keyScope}`), limits)
     const validity = new SessionValidity(core, table, limits, session.userCacheSeconds * 1000)
     const locations = new LocationResolver(core, events, session.location)
     this.#core = core
@@ -283,6 +283,16 @@ export class Sessions {
     return await this.#revocation.revoke(match)
   }
 
+  /** As `endAll`, for an ending that was recorded before. */
+  async finish(ending: SessionEnding): Promise<RevokedSessions> {
+    return await this.#revocation.revoke(ending.match, ending)
+  }
+
+  /** Finishes what another instance began before it died. */
+  async finishAbandonedEndings(): Promise<void> {
+    await this.#revocation.finishAbandoned()
+  }
+
   /** @throws PortalSsoError `not_signed_in` without a signed-in user */
   markAuthenticated(req: Request): void {
     const signInSession = req.user && readSignInSession(req.session, this.#core.keyScope)
@@ -334,14 +344,17 @@ export class Sessions {
     const { portal, since, userId } = signInSession
     try {
       if (portal !== this.#core.portalOf(req)) return undefined
+      const ageMs = this.#core.clock.now() - since
       const isValid =
-        Date.now() - since < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
+        ageMs < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
       const user = isValid ? await this.#users.findById(userId, portal) : undefined
       if (user && isActive(user)) {
         this.#row.rememberRequestSession(req, signInSession)
         return user
       }
-      await this.#discardSession(req)
+      // An expired session stays until the maintenance deletes it by the database's time: our clock may be wrong.
+      if (isValid || !(await this.table.exists(req.sessionID))) await this.#discardSession(req)
+      else req.sessionStore.generate(req)
     } catch (error) {
       // Signing out must work while the database is down, or the next person at a shared computer would be signed in.
       const isSignOut =

@@ -56,6 +56,13 @@ export class StaleCache<T> {
     }
   }
 
+  /** Stores a value that was read otherwise, unless a newer one is known or on its way. @param loadedAt when the source was asked */
+  set(key: string, value: T, loadedAt: number): void {
+    const isOlder = (this.#entries.get(key)?.loadedAt ?? 0) >= loadedAt || this.#inFlight.has(key)
+    if (this.#ttlMs > 0 && !isOlder)
+      this.#entries.set(key, { value, loadedAt, retryAt: loadedAt + this.#ttlMs })
+  }
+
   delete(key: string): void {
     this.#inFlight.delete(key)
     this.#entries.delete(key)

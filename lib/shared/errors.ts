@@ -154,6 +154,26 @@ export function describeError(error: unknown): string {
   return messages.join(': ') || String(error)
 }
 
+const connectionErrorCodes =
+  /^(?:timeout|ECONN|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN|PROTOCOL_|08|53300|57P)/
+/** Classes of the package `redis`, whose errors have no code. */
+const redisErrors =
+  /^(?:ClientOffline|ConnectionTimeout|DisconnectsClient|ReconnectStrategy|RootNodesUnavailable|SocketClosedUnexpectedly|SocketTimeout|Timeout|Aggregate)Error$/
+const databaseMessages =
+  /^(?:Connection (?:terminated|ended)|timeout expired|Query read timeout|Unable to acquire a connection|Client has encountered a connection error|Can't add new command when connection is in closed state)/i
+
+/** True if a database or Redis could not be reached or did not respond in time. */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Object)) return false
+  const { code, name, message } = error as { [field in 'code' | 'name' | 'message']?: unknown }
+  return (
+    name === 'KnexTimeoutError' ||
+    connectionErrorCodes.test(String(code)) ||
+    redisErrors.test(error.constructor.name) ||
+    databaseMessages.test(stripSql(String(message)))
+  )
+}
+
 /** Removes the SQL statement that Knex puts in front of a database error: its values are personal data. */
 export function stripSql(message: string): string {
   return message.replace(/^(?:select|insert into|update|delete from|with) [\s\S]* - /, '')

@@ -2,8 +2,9 @@ import { randomBytes } from 'node:crypto'
 import type { Request, Response } from 'express'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import { changeRows, insertInto } from '../database/statement.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
-import type { RedisLike } from '../sessions/session-store.ts'
+import type { RedisLike } from '../sessions/redis-client.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
@@ -203,7 +204,7 @@ export class RedeemedCodes {
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {
-      await this.#knex('sso_redeemed_codes').insert({ id, expires_at: expiresAt })
+      await changeRows(this.#knex, insertInto('sso_redeemed_codes', { id, expires_at: expiresAt }))
       return true
     } catch (error) {
       if (isUniqueViolation(error)) return false

@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express'
 import type { Knex } from 'knex'
+import { changeRows, type Sql, selectRows } from '../database/statement.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
@@ -236,34 +237,28 @@ export class SessionConfirmation {
     const { provider, identity, userId, relinked } = session
     const { id, portal, slug, version } = provider
     const { issuer, subject, entra } = identity
+    const { sessions } = this.#modules
     const now = new Date().toISOString()
-    // Both are set at once, and never replaced.
-    const account = entra && {
-      tenant_id: this.#knex.raw('coalesce(tenant_id, ?)', [entra.tenantId]),
-      object_id: this.#knex.raw('coalesce(object_id, ?)', [entra.objectId]),
+    const notices = sessions.logoutTokens.noticesFor(provider, identity)
+    const parts: Sql[] = [
+      { sql: 'update sso_identities set last_used_at = ?, provider_id = ?', bindings: [now, id] },
+      // Both are set at once, and never replaced.
+      ...(entra ? [{ sql: setEntraAccount, bindings: [entra.tenantId, entra.objectId] }] : []),
+      {
+        sql: 'where portal = ? and issuer = ? and subject = ? and user_id = ?',
+        bindings: [portal, issuer, subject, userId],
+      },
+      { sql: `and exists (${enabledRow})`, bindings: [id, portal, slug, version, now] },
+      { sql: `and not exists (${notices.sql})`, bindings: notices.bindings },
+    ]
+    if (relinked) {
+      const earlier = earlierLinks(session)
+      // MySQL cannot update a table that the same statement reads directly.
+      parts.push({ ...earlier, sql: `and exists (select earlier.id from (${earlier.sql}) earlier)` })
     }
-    const enabledRow = this.#knex('sso_providers')
-      .select('id')
-      .where({ id, portal, slug, version, enabled: true })
-      .whereNull('removed_at')
-      .whereRaw('(retire_at is null or retire_at > ?)', [now])
-    const link = this.#knex('sso_identities')
-      .where({ portal, issuer, subject, user_id: userId })
-      .whereExists(enabledRow)
-      .whereNotExists(this.#modules.sessions.logoutTokens.noticesFor(provider, identity))
-    if (relinked) link.whereExists(this.#earlierLinks(session))
-    return (await link.update({ last_used_at: now, provider_id: id, ...account })) === 1
-  }
-
-  /** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
-  #earlierLinks({ provider: { portal }, identity, userId }: StartedSession): Knex.QueryBuilder {
-    const { issuer, subject, entra } = identity
-    const links = this.#knex('sso_identities')
-      .where({ portal, issuer, user_id: userId })
-      .where({ tenant_id: entra?.tenantId ?? '', object_id: entra?.objectId ?? '' })
-      .whereNot({ subject })
-    // MySQL cannot update a table that the same statement reads directly.
-    return this.#knex.select('earlier.id').from(links.select('id').as('earlier'))
+    const sql = parts.map((part) => part.sql).join(' ')
+    const bindings = parts.flatMap((part) => part.bindings)
+    return (await changeRows(this.#knex, { sql, bindings })) === 1
   }
 
   async #findReason(session: StartedSession): Promise<PortalSsoError> {
@@ -274,7 +269,7 @@ export class SessionConfirmation {
     const isUnchanged = current?.id === id && current.version === version
     const isLinked =
       (await identities.findUserId(portal, identity)) === userId &&
-      (!relinked || (await this.#earlierLinks(session).first()) !== undefined)
+      (!relinked || (await selectRows(this.#knex, earlierLinks(session))).length > 0)
     // The account is removed, or relinking undone, before its links are deleted. A link created after that removes itself here.
     if (relinked && !(isUnchanged && isLinked)) await identities.unlinkRelinked(portal, identity)
     if (!isUnchanged || !current.enabled)
@@ -285,4 +280,17 @@ export class SessionConfirmation {
       'the provider ended its session during the sign-in',
     )
   }
+}
+
+const setEntraAccount = ', tenant_id = coalesce(tenant_id, ?), object_id = coalesce(object_id, ?)'
+const enabledRow = `select id from sso_providers where id = ? and portal = ? and slug = ? and version = ? and enabled = true
+  and removed_at is null and (retire_at is null or retire_at > ?)`
+
+/** The links that a relinking is based on: unless one is left, the user has removed the account in the meantime. */
+function earlierLinks({ provider: { portal }, identity, userId }: StartedSession): Sql {
+  const { issuer, subject, entra } = identity
+  const sql = `select id from sso_identities where portal = ? and issuer = ? and user_id = ? and tenant_id = ? and object_id = ?
+    and subject <> ?`
+  const bindings = [portal, issuer, userId, entra?.tenantId ?? '', entra?.objectId ?? '', subject]
+  return { sql, bindings }
 }

@@ -5,7 +5,7 @@ import type { PassportStatic } from 'passport'
 import type { HttpClients } from '../oidc/http-client.ts'
 import type { ProviderClient } from '../oidc/provider-client.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { ProviderState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -16,8 +16,8 @@ import type { PortalUrls } from '../web/urls.ts'
 import type { Attempt, Attempts } from './attempts.ts'
 import type { Begin, Finish, ValidatedSignIn } from './provider-strategy.ts'
 
-/** Each costs a few kilobytes, and a discovery to build. If there are more providers, they take turns. */
-const maxConnections = 200
+/** Each takes about 14 kB, and a discovery to build. If more providers are in use, they take turns. */
+const maxConnections = 4000
 /** Providers sometimes move an endpoint. */
 const metadataTtlMs = 3_600_000
 /** until the metadata is read again because an endpoint is gone. Attacker: made-up codes, which could cause it continuously. */
@@ -131,7 +131,7 @@ export class ProviderConnection {
     const strategyName = await this.#readyStrategy()
     const onWrongCode = async () => {
       const { portal, slug } = this.provider
-      await this.#context.rateLimiter.consume(
+      this.#context.rateLimiter.count(
         failedExchanges,
         failedExchangeKey(req, () => portal, slug),
       )
@@ -222,17 +222,16 @@ export class ProviderConnection {
 
 /** One router, client and Passport strategy per connected provider, generated from its row and dropped together. */
 export class ConnectedProviders {
-  readonly #connections = new LRUCache<string, ProviderConnection>({
-    max: maxConnections,
-    dispose: (connection) => connection.drop(),
-  })
+  readonly #connections: LRUCache<string, ProviderConnection>
   readonly #core: Core
   readonly #context: ConnectionContext
   #unknown: Router | undefined
   #preparing: Promise<unknown> | undefined
   #built = 0
 
-  constructor(core: Core, context: Omit<ConnectionContext, 'urls'>) {
+  /** @param max for tests */
+  constructor(core: Core, context: Omit<ConnectionContext, 'urls'>, max = maxConnections) {
+    this.#connections = new LRUCache({ max, dispose: (connection) => connection.drop() })
     this.#core = core
     this.#context = { ...context, urls: core.urls }
   }
@@ -249,18 +248,24 @@ export class ConnectedProviders {
 
   /** @param provider as the row is now: a new version gets a new connection */
   connect(provider: Provider): ProviderConnection {
-    const { enabled, id, reauthentication, version } = provider
-    const current = this.#connections.get(id)
-    // A retirement disables a provider by the clock, and a test sign-in finds out about re-authentication, without a new version.
-    const isSame =
-      current?.provider.version === version &&
-      current.provider.enabled === enabled &&
-      current.provider.reauthentication === reauthentication
-    if (isSame) return current
+    const current = this.#current(provider)
+    if (current) return current
+    const { id, version } = provider
     const name = `${id}@${version}#${++this.#built}`
     const connection = new ProviderConnection(provider, name, this.#context)
     this.#connections.set(id, connection)
     return connection
+  }
+
+  /** @returns the connection that was built from the row as it is now */
+  #current({ enabled, id, reauthentication, version }: ProviderState): ProviderConnection | undefined {
+    const connection = this.#connections.get(id)
+    // A retirement disables a provider by the clock, and a test sign-in finds out about re-authentication, without a new version.
+    const isCurrent =
+      connection?.provider.version === version &&
+      connection.provider.enabled === enabled &&
+      connection.provider.reauthentication === reauthentication
+    return isCurrent ? connection : undefined
   }
 
   /**
@@ -268,10 +273,18 @@ export class ConnectedProviders {
    * process applies to the next click.
    */
   readonly route = asyncHandler(async (req, res, next) => {
-    const portal = this.#core.portalOf(req)
-    const provider = await this.#context.providersTable.find(portal, req.params.provider)
+    const connection = await this.#find(this.#core.portalOf(req), req.params.provider)
     this.#unknown ??= this.#context.buildRouter()
-    const router = provider ? this.connect(provider).router : this.#unknown
+    const router = connection?.router ?? this.#unknown
     router(req, res, next)
   })
+
+  async #find(portal: string, slug: unknown): Promise<ProviderConnection | undefined> {
+    const { providersTable } = this.#context
+    const state = await providersTable.findState(portal, slug)
+    const connection = state && this.#current(state)
+    if (connection || !state) return connection
+    const provider = await providersTable.find(portal, slug)
+    return provider && this.connect(provider)
+  }
 }

@@ -1,6 +1,6 @@
 import { type RequestHandler, Router } from 'express'
 import { readLoginHint } from '../oidc/authorization-response.ts'
-import { isIssuerOf } from '../providers/issuer.ts'
+import { isIssuerOf, possibleIssuers } from '../providers/issuer.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
@@ -27,10 +27,9 @@ export function initiateRoutes(
       (req.method === 'POST' ? req.body : req.query) ?? {}
     const returnTo = localPath(target_link_uri, urls.origin(portal))
     if (req.user) return res.redirect(303, returnTo ?? homePath)
-    const enabled = await providersTable.listEnabled(portal)
-    const [provider, ...others] = enabled.filter(
-      (each) => typeof iss === 'string' && (each.issuer === iss || isIssuerOf(each, iss)),
-    )
+    const issuer = typeof iss === 'string' && !iss.includes('\0') ? iss : ''
+    const found = await providersTable.listEnabled(portal, { issuers: possibleIssuers(issuer) })
+    const [provider, ...others] = found.filter((each) => each.issuer === issuer || isIssuerOf(each, issuer))
     if (!provider) {
       const error = new PortalSsoError('provider_not_found', 'no enabled provider has the issuer `iss`')
       return await signIn.refusals.refuse(req, res, error, { portal, returnTo })

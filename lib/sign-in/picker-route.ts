@@ -2,7 +2,7 @@ import type { Request, RequestHandler } from 'express'
 import { listedDomains } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import type { PickerProvider, ProvidersTable } from '../providers/providers-table.ts'
+import { type PickerProvider, type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -18,7 +18,13 @@ interface PickerContent {
   providers: (Omit<PickerProvider, 'reauthentication'> & { lastUsed: boolean })[]
 }
 
-/** `GET /login`: all enabled providers. The host's classic login page shows if there is none, or if the operator opened it. */
+/** of a display name */
+const maxSearchLength = 100
+
+/**
+ * `GET /login`: the enabled providers, or the first ones and a search field. The host's classic login page shows if there is none,
+ * or if the operator opened it.
+ */
 export function pickerRoute(
   { homePath, portalOf, urls }: Core,
   modules: {
@@ -34,24 +40,30 @@ export function pickerRoute(
   const locals = pickerLocals(urls)
 
   return asyncHandler(async (req, res, next) => {
-    const { email } = req.query
-    // One query and no cache: a provider that was connected on any instance appears at the next request.
-    const providers =
-      email === undefined
-        ? await providersTable.listForPicker(portalOf(req))
-        : sortByEmail(await providersTable.listEnabled(portalOf(req)), email)
-    if (providers.length === 0 || (await allowsClassic(req))) return next()
+    const lastSlug = browserHints.lastProvider(req)
+    const page = await readPage(req.query, providersTable, { portal: portalOf(req), lastSlug })
+    if (!page || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
     if (req.user && !reauthentication) return res.redirect(303, returnTo ?? homePath)
     if (req.query.cancelled === 'registration') pendingRegistrations.clear(res)
 
-    const notice = noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? providers : undefined)
-    await pages.showShared(req, res, 'picker', {
-      content: { notice, providers: markLastUsed(providers, browserHints.lastProvider(req)) },
-      query: queryString({ returnTo, ...reauthenticationQuery(reauthentication) }),
-      locals,
-    })
+    const { email, hasMore, providers, search } = page
+    const query = { returnTo, ...reauthenticationQuery(reauthentication) }
+    const content = {
+      notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? page : undefined),
+      providers: markLastUsed(providers, lastSlug),
+    }
+    const own = queryString(query)
+    if (hasMore || search !== undefined) {
+      const fields = { ...query, ...(email && { email }) }
+      const none = providers.length === 0
+      // The visitor's own text and query are in its form, so this page is not shared.
+      await pages.show(req, res, 'picker', {
+        ...locals(content, { lang: pages.locale(req).lang, query: own }),
+        search: { action: urls.path('/login'), fields, text: search, hasMore, none },
+      })
+    } else await pages.showShared(req, res, 'picker', { content, locals, query: own })
     signIn.connectedProviders.prepare()
   })
 }
@@ -83,30 +95,77 @@ function markLastUsed(
   })
 }
 
+/** @returns `undefined` if no provider is enabled */
+async function readPage(
+  { q, email: hint }: Request['query'],
+  providersTable: ProvidersTable,
+  { portal, lastSlug }: { portal: string; lastSlug: string | undefined },
+) {
+  const search = readSearch(q)
+  const email = normaliseEmail(hint)
+  const limit = providersPerPage + 1
+  // No cache: a provider that was connected on any instance appears at the next request.
+  const found: PickerProvider[] =
+    search === undefined && email === undefined
+      ? [...(await providersTable.listForPicker(portal))]
+      : await listSorted(providersTable, { portal, search, email, limit })
+  if (found.length === 0 && (search === undefined || !(await providersTable.anyEnabled(portal))))
+    return undefined
+  const hasMore = found.length === limit
+  // In a portal with more providers, the one that this browser used last may be far behind.
+  if (hasMore && search === undefined && !found.some(({ slug }) => slug === lastSlug)) {
+    const last = await providersTable.find(portal, lastSlug)
+    if (last?.enabled) found.splice(found[0]?.recommended ? 1 : 0, 0, last)
+  }
+  return { email, hasMore, providers: found.slice(0, providersPerPage), search }
+}
+
 /**
  * Explains why the page shows.
  *
- * @param signedOutFrom the providers, if a user has signed out in this browser
+ * @param signedOutPage the page, if a user has signed out in this browser
  */
 function noticeFor(
   req: Request,
   reauthentication: ReauthenticationRequirement | undefined,
-  signedOutFrom: readonly PickerProvider[] | undefined,
+  signedOutPage: { hasMore: boolean; providers: readonly PickerProvider[] } | undefined,
 ): string | undefined {
   if (reauthentication?.acr) return 'picker.stronger'
   if (reauthentication && req.user) return 'picker.again'
-  if (!signedOutFrom) return undefined
-  const asks = signedOutFrom.every((provider) => provider.reauthentication === 'proven')
+  if (!signedOutPage) return undefined
+  const { hasMore, providers } = signedOutPage
+  const asks = !hasMore && providers.every((provider) => provider.reauthentication === 'proven')
   return asks ? 'picker.signedOutAsks' : 'picker.signedOut'
 }
 
+/** @returns `undefined` for all. PostgreSQL fails on a NUL, and no name has a control character. */
+export function readSearch(text: unknown): string | undefined {
+  if (typeof text !== 'string') return undefined
+  return (
+    text
+      .replace(/\p{Cc}/gu, ' ')
+      .trim()
+      .slice(0, maxSearchLength) || undefined
+  )
+}
+
 /** Providers for the domain of `?email=` come first. The user may still choose any. */
-function sortByEmail(providers: readonly Provider[], hint: unknown): readonly Provider[] {
-  const email = normaliseEmail(hint)
-  if (email === undefined) return providers
+async function listSorted(
+  providersTable: ProvidersTable,
+  {
+    portal,
+    search,
+    email,
+    limit,
+  }: { portal: string; search?: string | undefined; email: string | undefined; limit: number },
+): Promise<Provider[]> {
+  // As in the JSON of the column.
+  const emailDomain = email && `"${domainOf(email)}`
+  const found = await providersTable.listEnabled(portal, { search, emailDomain, limit })
+  if (email === undefined) return found
   const serves = (provider: Provider) =>
     listedDomains(provider).some(({ domain }) => domain === domainOf(email))
-  return [...providers.filter(serves), ...providers.filter((provider) => !serves(provider))]
+  return [...found.filter(serves), ...found.filter((provider) => !serves(provider))]
 }
 
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */

@@ -18,6 +18,7 @@ import { canChooseAccount } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
 import { CheckError, describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import { digest } from '../shared/seal.ts'
 import { clockToleranceSeconds } from '../shared/time.ts'
 import { clientKey } from '../web/rate-limit.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
@@ -150,7 +151,8 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       )
     const codeVerifier = client.randomPKCECodeVerifier()
     const nonce = client.randomNonce()
-    const codeChallenge = await client.calculatePKCECodeChallenge(codeVerifier)
+    // RFC 7636, 4.2.
+    const codeChallenge = digest(codeVerifier)
     const { id: providerId, portal, version } = this.provider
     const row = { portal, providerId, version }
     let { prompt } = this.provider

@@ -62,7 +62,9 @@ export class Refusals {
     const reference = await this.#refusalLog.write(req, {
       level: problem.status >= 500 ? 'error' : 'warn',
       message: 'a sign-in was refused',
-      fields: { ...where, code, cause: reason },
+      code,
+      cause: error,
+      fields: where,
       event: {
         kind: 'sign-in-failed',
         ...where,

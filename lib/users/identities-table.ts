@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import type { Core } from '../web/core.ts'
 import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
 import type { EntraAccount, LinkedUser, ProviderAccount, Subject } from './user-directory.ts'
@@ -136,7 +136,7 @@ export class IdentitiesTable {
     const now = new Date().toISOString()
     try {
       await this.#rows().insert({
-        id: randomUUID(),
+        id: timeOrderedUuid(),
         portal,
         ...linkColumns(link, now),
         relinked_at: link.relinked ? now : null,
@@ -224,7 +224,7 @@ export class IdentitiesTable {
       await earlier().delete()
       const provenEmail = proven?.proven_email ?? undefined
       const columns = linkColumns({ ...link, provenEmail }, new Date().toISOString())
-      await transaction('sso_identities').insert({ id: randomUUID(), portal, ...columns })
+      await transaction('sso_identities').insert({ id: timeOrderedUuid(), portal, ...columns })
       await endSessions(transaction, link, replaced)
       await this.#blocked.unblock(portal, userId, link, transaction)
     })

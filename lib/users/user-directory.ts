@@ -129,6 +129,16 @@ export class UserCache {
     }, limits)
   }
 
+  /** A sign-in has just read the user, so the first request need not. @param askedAt when it began to read */
+  remember(user: User, portal: string, askedAt: number): void {
+    if (!isActive(user)) return
+    try {
+      this.#cache.set(JSON.stringify([portal, String(user.id)]), plainCopy(user) as User, askedAt)
+    } catch {
+      // Read each time.
+    }
+  }
+
   async findById(id: string, portal: string): Promise<User | undefined> {
     const key = JSON.stringify([portal, id])
     const user = await this.#cache.get(key)

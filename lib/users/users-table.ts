@@ -1,7 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
+import { selectRows } from '../database/statement.ts'
 import { EmailTakenError } from '../shared/errors.ts'
+import { timeOrderedUuid } from '../shared/random-code.ts'
 import type { Core } from '../web/core.ts'
 import type { LinkedUser, Registration, Subject, User, UserDirectory } from './user-directory.ts'
 
@@ -12,7 +13,19 @@ interface Row {
   active: boolean | number
 }
 
+/** Rows read at once. */
+const pageSize = 1000
+
+/** `id` is null if the user was deleted. */
+type LinkedRow = Row & { user_id: string; proven_email: string | null }
+
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
+
+const linkedUser = `select linked.user_id as user_id, linked.proven_email as proven_email,
+  found.id as id, found.email as email, found.name as name, found.active as active
+  from sso_identities linked
+  left join sso_users found on found.id = linked.user_id and found.portal = linked.portal
+  where linked.portal = ? and linked.issuer = ? and linked.subject = ?`
 
 /** The built-in user directory, `sso_users`. */
 export class UsersTable implements UserDirectory {
@@ -28,17 +41,12 @@ export class UsersTable implements UserDirectory {
 
   /** The user that an identity is linked to, in one query. */
   async findLinked(portal: string, { issuer, subject }: Subject): Promise<LinkedUser | undefined> {
-    const row: (Row & { userId: string; provenEmail: string | null }) | undefined = await this.#knex({
-      linked: 'sso_identities',
-    })
-      .leftJoin({ found: 'sso_users' }, { 'found.id': 'linked.user_id', 'found.portal': 'linked.portal' })
-      .where({ 'linked.portal': portal, 'linked.issuer': issuer, 'linked.subject': subject })
-      .select({ userId: 'linked.user_id', provenEmail: 'linked.proven_email' })
-      .select('found.id', 'found.email', 'found.name', 'found.active')
-      .first()
+    const bindings = [portal, issuer, subject]
+    const [row] = await selectRows<LinkedRow>(this.#knex, { sql: linkedUser, bindings })
     if (!row) return undefined
+    const { user_id: userId, proven_email } = row
     const user = row.id === null ? undefined : fromRow(row)
-    return { userId: row.userId, provenEmails: row.provenEmail === null ? [] : [row.provenEmail], user }
+    return { userId, provenEmails: proven_email === null ? [] : [proven_email], user }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {
@@ -46,7 +54,7 @@ export class UsersTable implements UserDirectory {
   }
 
   async create({ email, name, fields }: Registration, portal: string): Promise<User> {
-    const id = randomUUID()
+    const id = timeOrderedUuid()
     try {
       await this.#rows().insert({
         id,
@@ -63,9 +71,19 @@ export class UsersTable implements UserDirectory {
     return { id, email, name, active: true }
   }
 
-  async list(portal: string): Promise<User[]> {
-    const rows: Row[] = await this.#rows().select(columns).where({ portal }).orderBy('email')
-    return rows.map(fromRow)
+  /** All users by address, page after page. */
+  async *pages(portal: string): AsyncGenerator<User[]> {
+    let after = ''
+    for (let rows: Row[]; ; after = rows.at(-1)?.email ?? '') {
+      rows = await this.#rows()
+        .select(columns)
+        .where({ portal })
+        .where('email', '>', after)
+        .orderBy('email')
+        .limit(pageSize)
+      if (rows.length > 0) yield rows.map(fromRow)
+      if (rows.length < pageSize) return
+    }
   }
 
   async setActive(id: string, active: boolean, portal: string): Promise<boolean> {

@@ -58,6 +58,13 @@ export class Users implements UserDirectory {
    * for both.
    */
   async findLinked(portal: string, subject: Subject): Promise<LinkedUser | undefined> {
+    const askedAt = Date.now()
+    const linked = await this.#findLinked(portal, subject)
+    if (linked?.user) this.cache.remember(linked.user, portal, askedAt)
+    return linked
+  }
+
+  async #findLinked(portal: string, subject: Subject): Promise<LinkedUser | undefined> {
     const directory = this.#directory
     if (directory instanceof UsersTable) return await limitTime(() => directory.findLinked(portal, subject))
     const link = await this.identities.findLink(portal, subject)

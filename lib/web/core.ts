@@ -1,14 +1,19 @@
 import type { Request } from 'express'
 import type { Knex } from 'knex'
+import { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { type Logger, sanitizingLogger } from '../shared/logger.ts'
+import { Outage } from '../shared/outage.ts'
 import { digest, Seal } from '../shared/seal.ts'
+import { SECOND } from '../shared/time.ts'
 import { createPortalResolver, type PortalResolver } from './request.ts'
 import { PortalUrls } from './urls.ts'
 
 /** The infrastructure that nearly every module needs. It knows nothing about users, providers or sessions. */
 export interface Core extends InstanceNames {
   readonly knex: Knex
+  readonly clock: Clock
   readonly logger: Logger
+  readonly breakers: Breakers
   readonly portalOf: PortalResolver
   readonly urls: PortalUrls
   /** true if every portal's origin is https */
@@ -16,6 +21,14 @@ export interface Core extends InstanceNames {
   readonly homePath: string
   /** @param purpose has keys of its own */
   seal(purpose: string): Seal
+}
+
+/** The database's time, which all instances share: `database/clock.ts`. */
+export interface Clock {
+  readonly offsetMs: number | undefined
+  readonly isWrong: boolean
+  now(): number
+  measure(): Promise<number>
 }
 
 /**
@@ -42,14 +55,43 @@ export interface CoreOptions extends InstanceNames {
   logger: Logger
 }
 
-export function createCore(options: CoreOptions, knex: Knex): Core {
+/** The services that the portal cannot work without. */
+export interface Breakers {
+  readonly database: CircuitBreaker
+  readonly redis: CircuitBreaker
+}
+
+/** A callback waits for both at most once. Together with the rest of its work, it responds within two seconds. */
+const databaseTimeoutMs = 1.5 * SECOND
+const redisTimeoutMs = 0.8 * SECOND
+
+export function createBreakers(knex: Knex, logger: Logger): Breakers {
+  return {
+    database: new CircuitBreaker({
+      timeoutMs: databaseTimeoutMs,
+      code: 'database_unavailable',
+      outage: new Outage(logger, 'the database or the user directory', 'database_unavailable'),
+      probe: () => knex.raw('select 1'),
+    }),
+    redis: new CircuitBreaker({
+      timeoutMs: redisTimeoutMs,
+      code: 'session_unavailable',
+      outage: new Outage(logger, 'Redis', 'session_unavailable'),
+    }),
+  }
+}
+
+export function createCore(options: CoreOptions, knex: Knex, clock: Clock): Core {
   const { cookieName, keyScope, prefix } = options
+  const logger = sanitizingLogger(options.logger)
   return {
     cookieName,
     keyScope,
     prefix,
     knex,
-    logger: sanitizingLogger(options.logger),
+    clock,
+    logger,
+    breakers: createBreakers(knex, logger),
     portalOf: createPortalResolver(options.portal, options.baseUrl),
     urls: new PortalUrls(options.baseUrl, options.mountPath),
     secure: options.secure,

@@ -5,8 +5,7 @@ import ejs from 'ejs'
 import express, { type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
 import { LRUCache } from 'lru-cache'
-import { ConfigurationError, PortalSsoError, type ProblemCode, stripSql } from '../shared/errors.ts'
-import { randomCode } from '../shared/random-code.ts'
+import { ConfigurationError, isConnectionError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
 import { type Locale, Locales } from './locale.ts'
@@ -259,10 +258,9 @@ export interface ProblemDetails {
   login?: string | undefined
 }
 
-/** Eight characters without look-alikes. The user sees them; the operator finds them in the log and in `sso_events`. */
-export function newReference(): string {
-  return randomCode(8)
-}
+/** The database responds, but is overloaded, full or read-only. */
+const databaseFailures =
+  /^(?:53|25006|ER_OPTION_PREVENTS_STATEMENT|ER_READ_ONLY_MODE|SQLITE_(?:BUSY|IOERR|CANTOPEN|FULL|READONLY))/
 
 /** Turns any error into a problem. Errors of others are distinguished only as far as it helps the user. */
 export function toProblem(error: unknown): PortalSsoError {
@@ -274,22 +272,9 @@ export function toProblem(error: unknown): PortalSsoError {
   const status = (error as { status?: unknown } | null)?.status
   if (typeof status === 'number' && status >= 400 && status < 500)
     return new PortalSsoError('request_invalid', 'the request', { cause: error })
-  if (isDatabaseFailure(error))
+  if (isConnectionError(error) || databaseFailures.test(String((error as { code?: unknown } | null)?.code)))
     return new PortalSsoError('database_unavailable', 'the database', { cause: error })
   return new PortalSsoError('internal', 'an unexpected error', { cause: error })
-}
-
-function isDatabaseFailure(error: unknown): boolean {
-  const { code, name, message } = (error ?? {}) as { code?: unknown; name?: unknown; message?: unknown }
-  return (
-    name === 'KnexTimeoutError' ||
-    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08|53|57P|SQLITE_(BUSY|IOERR|CANTOPEN|FULL))/.test(
-      String(code ?? ''),
-    ) ||
-    /^(Connection terminated|timeout expired|Query read timeout|Unable to acquire a connection)/i.test(
-      stripSql(String(message ?? '')),
-    )
-  )
 }
 
 /** helmet's headers, which are the same for every page. */

@@ -1,5 +1,5 @@
 import type { Request } from 'express'
-import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible'
+import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { digest } from '../shared/seal.ts'
@@ -50,99 +50,180 @@ export interface Limit {
  * connection to the provider.
  */
 export const failedExchanges: Limit = { name: 'failed-exchange', maxRequests: 60, windowSeconds: 60 }
-/** Only the first refusal after it is recorded. */
-export const refusedExchanges: Limit = { ...failedExchanges, name: 'failed-exchange-refused', maxRequests: 0 }
 
 export interface RateLimitResult {
   isOver: boolean
-  /** True for the first request over the limit. Only that one is logged, so that a flood cannot fill a log or a table. */
-  isFirstOver: boolean
   retryAfterSeconds: number
 }
 
-const redisTimeoutMs = SECOND / 2
-const warningIntervalMs = MINUTE
-
-interface Counters {
-  local: RateLimiterMemory
-  shared: RateLimiterRedis | undefined
+interface Counter {
+  /** its key in Redis */
+  key: string
+  windowMs: number
+  /** milliseconds since 1970 */
+  endsAt: number
+  /** requests of the window on all instances, as far as this one knows */
+  count: number
+  /** requests that Redis does not know yet */
+  unsent: number
+  hasRefused: boolean
 }
 
-/** Counts requests, in Redis for all instances together, else in this process. */
+const flushIntervalMs = SECOND
+const redisTimeoutMs = SECOND / 2
+const warningIntervalMs = MINUTE
+/** Attacker: has many addresses, and wants to fill the memory, or to reset a counter. The client that asks most is dropped last. */
+const maxCounters = 20_000
+/** Redis executes nothing else during a script. */
+const maxBatch = 1000
+
+/** Adds to each counter. @returns the total and the milliseconds until it expires, in turn */
+const addScript = `local replies = {}
+for i, key in ipairs(KEYS) do
+  redis.call('SET', key, 0, 'PX', ARGV[2 * i], 'NX')
+  replies[2 * i - 1] = redis.call('INCRBY', key, ARGV[2 * i - 1])
+  replies[2 * i] = redis.call('PTTL', key)
+end
+return replies`
+
+/**
+ * Counts requests in this process, and adds them to the counters of all instances in Redis once per second. So no request waits for
+ * Redis, and a client can exceed a limit by what each instance admits within a second. Without Redis, every instance counts alone.
+ */
 export class RateLimiter {
   readonly #logger: Logger
   readonly #redis: RedisCounter | undefined
   readonly #prefix: string
-  readonly #counters = new Map<string, Counters>()
+  // Not `max`, which allocates the space for all counters at once.
+  readonly #counters = new LRUCache<string, Counter>({ maxSize: maxCounters, sizeCalculation: () => 1 })
+  #timer: NodeJS.Timeout | undefined
+  #sending: Promise<void> = Promise.resolve()
+  #next: Promise<void> | undefined
+  #hasRedisFailed = false
   #warnedAt = 0
+  #stopped = false
 
   constructor({ logger, prefix }: Pick<Core, 'logger' | 'prefix'>, redis: RedisCounter | undefined) {
     this.#logger = logger
-    this.#prefix = `${prefix}limit:`
+    // One hash slot, because a script cannot use the keys of several nodes of a cluster.
+    this.#prefix = `${prefix}{limit}:`
     this.#redis = redis
   }
 
   /**
    * @param key requests with the same key count together
-   * @param points 0 asks without counting
+   * @param requests 0 asks without counting
    */
-  async consume(limit: Limit, key: string, points: 0 | 1 = 1): Promise<RateLimitResult> {
-    const { local, shared } = this.#counters.get(limit.name) ?? this.#addCounters(limit)
-    let counted: Consumption | undefined
-    try {
-      if (shared) counted = await withTimeout(redisTimeoutMs, consumption(shared.consume(key, points)))
-    } catch (error) {
-      // Neither fails open nor closed: while Redis is down, every instance counts alone.
-      this.#warn(error)
+  count(limit: Limit, key: string, requests: 0 | 1 = 1): RateLimitResult {
+    const counter = this.#counterOf(limit, key)
+    // A client over its limit causes no more Redis commands in this window.
+    if (requests > 0 && counter.count <= limit.maxRequests) {
+      counter.count++
+      counter.unsent++
+      if (this.#redis && !this.#timer) this.#schedule()
     }
-    const { isOver, state } = counted ?? (await consumption(local.consume(key, points)))
     return {
-      isOver,
-      isFirstOver: isOver && state.consumedPoints === limit.maxRequests + 1,
-      retryAfterSeconds: Math.max(1, Math.ceil(state.msBeforeNext / SECOND)),
+      isOver: counter.count > limit.maxRequests,
+      retryAfterSeconds: Math.max(1, Math.ceil((counter.endsAt - Date.now()) / SECOND)),
     }
   }
 
-  #addCounters({ name, maxRequests, windowSeconds }: Limit): Counters {
-    const settings = { points: maxRequests, duration: windowSeconds, keyPrefix: this.#prefix + name }
-    const shared =
-      this.#redis &&
-      new RateLimiterRedis({
-        ...settings,
-        storeClient: this.#redis,
-        useRedisPackage: true,
-        // A disconnected client would queue the command of every request.
-        rejectIfRedisNotReady: true,
-        // A client over its limit causes no more Redis commands in this window.
-        inMemoryBlockOnConsumed: maxRequests + 1,
-      })
-    const counters = { local: new RateLimiterMemory(settings), shared }
-    this.#counters.set(name, counters)
-    return counters
+  /** Counts one request, and asks Redis for the count of all instances first. While Redis is down, this instance counts alone. */
+  async countExactly(limit: Limit, key: string): Promise<RateLimitResult> {
+    this.count(limit, key)
+    if (this.#redis && !this.#hasRedisFailed) await withTimeout(redisTimeoutMs, this.#flush()).catch(() => {})
+    return this.count(limit, key, 0)
+  }
+
+  /** True once for each window of a client. Only that refusal is logged, so that a flood cannot fill a log or a table. */
+  isFirstRefusal(limit: Limit, key: string): boolean {
+    const counter = this.#counterOf(limit, key)
+    const isFirst = !counter.hasRefused
+    counter.hasRefused = true
+    return isFirst
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+  }
+
+  #counterOf({ name, windowSeconds }: Limit, client: string): Counter {
+    const key = `${name}:${client}`
+    const now = Date.now()
+    const windowMs = windowSeconds * SECOND
+    const known = this.#counters.get(key)
+    // A counter that ends later was made before the clock was set back.
+    if (known && known.endsAt > now && known.endsAt <= now + windowMs) return known
+    const counter = {
+      key: this.#prefix + key,
+      windowMs,
+      endsAt: now + windowMs,
+      count: 0,
+      unsent: 0,
+      hasRefused: false,
+    }
+    this.#counters.set(key, counter)
+    return counter
+  }
+
+  #schedule(): void {
+    if (this.#stopped || this.#timer) return
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      void this.#flush()
+    }, flushIntervalMs)
+    this.#timer.unref()
+  }
+
+  /** At most one batch is on its way and one waits, however long Redis takes. */
+  #flush(): Promise<void> {
+    this.#next ??= this.#sending.then(() => {
+      this.#next = undefined
+      this.#sending = this.#sendAll()
+      return this.#sending
+    })
+    return this.#next
+  }
+
+  async #sendAll(): Promise<void> {
+    const now = Date.now()
+    const unsent = [...this.#counters.values()].filter(
+      (counter) => counter.unsent > 0 && counter.endsAt > now,
+    )
+    for (let at = 0; at < unsent.length; at += maxBatch) await this.#send(unsent.slice(at, at + maxBatch))
+  }
+
+  async #send(counters: readonly Counter[]): Promise<void> {
+    const added = counters.map(({ unsent }) => unsent)
+    for (const counter of counters) counter.unsent = 0
+    const given = counters.flatMap(({ windowMs }, at) => [String(added[at]), String(windowMs)])
+    const request = { keys: counters.map(({ key }) => key), arguments: given }
+    try {
+      const reply = (async () => await this.#redis?.eval(addScript, request))()
+      withTimeout(redisTimeoutMs, reply).catch((error: unknown) => this.#warn(error))
+      const replies = ((await reply) as unknown[]).map(Number)
+      const now = Date.now()
+      for (const [at, counter] of counters.entries()) {
+        counter.count = (replies[2 * at] ?? 0) + counter.unsent
+        counter.endsAt = now + (replies[2 * at + 1] ?? 0)
+      }
+      this.#hasRedisFailed = false
+    } catch {
+      // Sent again with the next batch. If only the reply was lost, they count twice, which is the safe side.
+      for (const [at, counter] of counters.entries()) counter.unsent += added[at] ?? 0
+      this.#schedule()
+    }
   }
 
   #warn(error: unknown): void {
+    this.#hasRedisFailed = true
     if (Date.now() - this.#warnedAt < warningIntervalMs) return
     this.#warnedAt = Date.now()
     this.#logger.warn(
       { cause: describeError(error) },
       'Redis cannot count: rate limits hold in this process only',
     )
-  }
-}
-
-interface Consumption {
-  isOver: boolean
-  state: RateLimiterRes
-}
-
-/** The library rejects with a `RateLimiterRes` over the limit; other rejections are failures. */
-async function consumption(consumed: Promise<RateLimiterRes>): Promise<Consumption> {
-  try {
-    return { isOver: false, state: await consumed }
-  } catch (error) {
-    if (error instanceof RateLimiterRes) return { isOver: true, state: error }
-    throw error
   }
 }
 

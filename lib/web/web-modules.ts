@@ -1,5 +1,5 @@
 import type { Knex } from 'knex'
-import { type CoreOptions, createCore } from './core.ts'
+import { type Clock, type CoreOptions, createCore } from './core.ts'
 import { refuseCrossSitePosts } from './csrf.ts'
 import { Pages, type PagesOptions } from './pages.ts'
 import { RateLimiter, type RedisCounter } from './rate-limit.ts'
@@ -10,8 +10,9 @@ import { StateCookie } from './sealed-cookie.ts'
 export function createWebModules(
   options: CoreOptions & PagesOptions & { redis: RedisCounter | undefined },
   knex: Knex,
+  clock: Clock,
 ) {
-  const core = createCore(options, knex)
+  const core = createCore(options, knex, clock)
   return {
     core,
     form: formParser(),

@@ -86,6 +86,33 @@ describe('portal-sso users', () => {
     expect(noAddress).toBe('--email: "ada" is not an e-mail address')
     expect(table.stdout).toMatch(/^ada@example\.com {2}Ada Lovelace {2}yes/m)
   })
+
+  it('list reads and prints 150,000 users page by page, as text and as JSON; `--email` finds one', async () => {
+    const count = 150_000
+    await cli.withDatabase(async (knex) => {
+      await knex.raw(
+        `with recursive people(n) as (select 1 union all select n + 1 from people where n < ${count})
+         insert into sso_users (id, portal, email, name, active, fields, created_at)
+         select 'u' || n, 'default', 'u' || n || '@example.com', 'User ' || n, true, '{}', '' from people`,
+      )
+    })
+    const [text, json, one, none] = await Promise.all([
+      cli.run(['users', 'list']),
+      cli.run(['users', 'list', '--json']),
+      cli.run(['users', 'list', '--email', ' U7@Example.com', '--json']),
+      cli.run(['users', 'list', '--email', 'nobody@example.com']),
+    ])
+    expect([text.code, text.stderr, json.stderr]).toEqual([0, '', ''])
+    const lines = text.stdout.trimEnd().split('\n')
+    expect(lines).toHaveLength(count + 1)
+    expect(lines.filter((line) => line.startsWith('E-MAIL'))).toEqual([lines[0]])
+    const ids = (JSON.parse(json.stdout) as { id: string }[]).map(({ id }) => id)
+    expect(new Set(ids).size).toBe(count)
+    expect(JSON.parse(one.stdout)).toEqual([
+      { id: 'u7', email: 'u7@example.com', name: 'User 7', active: true },
+    ])
+    expect(none.stdout).toBe('No user has the address nobody@example.com.\n')
+  })
 })
 
 describe('portal-sso doctor', () => {

@@ -8,6 +8,8 @@ import { mountDefault, startPortal } from '../support/portal.ts'
 import { ada, signIn, useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
 
+const logger = { info() {}, warn() {}, error() {} }
+
 const provider = await useProvider()
 const longAgo = '2020-01-01T00:00:00.000Z'
 
@@ -122,7 +124,7 @@ describe.each(everyEmptyDatabase)('a host whose Knex has mappers, on %s,', (name
     const host = connect(knexSnakeCaseMappers())
     const statements: string[] = []
     host.on('query', ({ sql }: { sql: string }) => statements.push(sql))
-    const { close, knex } = await openDatabase({ database: host, migrate: true })
+    const { close, knex } = await openDatabase({ database: host, migrate: true, logger })
     expect(knex.client.pool).toBe(host.client.pool)
     statements.length = 0
     await knex.transaction(async (transaction) => {
@@ -157,7 +159,7 @@ describe('a Knex configuration of the host', () => {
     const host = knexModule(config)
     open.push(host)
     await runPortal(host)
-    const { close, knex } = await openDatabase({ database: config, migrate: false })
+    const { close, knex } = await openDatabase({ database: config, migrate: false, logger })
     expect(await knex('sso_users').pluck('email').orderBy('email')).toEqual([ada.email, 'grace@example.com'])
     await close()
     await expect(knex.raw('select 1')).rejects.toThrow('Unable to acquire a connection')

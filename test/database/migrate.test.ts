@@ -13,6 +13,8 @@ import {
   freshPostgres,
 } from '../support/databases.ts'
 
+const logger = { info() {}, warn() {}, error() {} }
+
 let database: FreshDatabase
 let open: Knex[]
 let knex: Knex
@@ -38,7 +40,7 @@ function connect(more: Knex.Config = {}): Knex {
   return another
 }
 
-const start = (source: Knex = knex) => openDatabase({ database: source, migrate: true })
+const start = (source: Knex = knex) => openDatabase({ database: source, migrate: true, logger })
 
 describe.each(everyEmptyDatabase)('a start on %s', (_name, fresh) => {
   useFresh(fresh)
@@ -48,7 +50,7 @@ describe.each(everyEmptyDatabase)('a start on %s', (_name, fresh) => {
     await knex('sso_migrations').insert({ name: '999-newer', batch: 99, migration_time: new Date() })
     await knex.schema.alterTable('sso_users', (table) => table.string('newer'))
     await start()
-    await openDatabase({ database: knex, migrate: false })
+    await openDatabase({ database: knex, migrate: false, logger })
     expect(await pendingMigrations(knex)).toEqual([])
   })
 
@@ -193,7 +195,9 @@ describe('a start on PostgreSQL', () => {
       ['sqlite:/nowhere/portal.sqlite', /^database \/nowhere\/portal\.sqlite: its file cannot be opened/],
     ]
     for (const [url, message] of failing) {
-      const failure = await openDatabase({ database: url, migrate: true }).catch((error: Error) => error)
+      const failure = await openDatabase({ database: url, migrate: true, logger }).catch(
+        (error: Error) => error,
+      )
       expect(String((failure as Error).message)).toMatch(message)
       expect(String((failure as Error).message)).not.toContain('geheim')
     }
@@ -226,8 +230,8 @@ describe('a start on MariaDB', () => {
       database: name,
     } = database.config.connection as Record<string, string>
     const url = `mysql://${user}:${encodeURIComponent(password ?? '')}@${host}:${port}/${name}`
-    await (await openDatabase({ database: url, migrate: true })).close()
-    await expect(openDatabase({ database: `${url}?ssl=true`, migrate: true })).rejects.toThrow(
+    await (await openDatabase({ database: url, migrate: true, logger })).close()
+    await expect(openDatabase({ database: `${url}?ssl=true`, migrate: true, logger })).rejects.toThrow(
       /^database mysql|secure connection|certificate/,
     )
   })

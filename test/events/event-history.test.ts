@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
-import { type EventFilter, HistoryApi } from '../../lib/events/event-history.ts'
+import { type EventFilter, HistoryApi, type StoredEvent } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
@@ -102,6 +102,33 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
       await insertPast(days(1), { kind: 'signed-in' })
       expect(await list({ most: 2 })).toMatchObject({ next: undefined })
       expect(await list({ most: 1 })).toMatchObject({ next: expect.any(String) })
+    })
+
+    it('has ids that sort by time (UUID version 7)', async () => {
+      const before = Date.now()
+      await record({ kind: 'signed-out', userId: 'ada' })
+      const id = (await list()).events[0]!.id
+      expect(id).toMatch(/^[\da-f]{8}-[\da-f]{4}-7[\da-f]{3}-[89ab][\da-f]{3}-[\da-f]{12}$/)
+      const at = Number.parseInt(id.replace('-', '').slice(0, 12), 16)
+      expect([before <= at, at <= Date.now()]).toEqual([true, true])
+    })
+
+    it('searches at most 1,000 events per page for a combination of filters, and finds all by `next`', async () => {
+      await insertPast(days(9), { kind: 'signed-out', user_id: 'ada' })
+      const at = (n: number) => new Date(Date.parse(days(8)) + n).toISOString()
+      const row = (n: number) => ({ id: randomUUID(), portal, at: at(n), kind: 'signed-in', user_id: 'ada' })
+      const rows = Array.from({ length: 1500 }, (_, n) => ({ ...row(n), detail: '{}' }))
+      await knex.batchInsert('sso_events', rows, 100)
+      const filter: EventFilter = { userId: 'ada', kind: 'signed-out', to: days(1) }
+      const { events, next } = await list(filter)
+      expect(events).toEqual([])
+      const rest = await list({ ...filter, before: next })
+      expect(rest).toMatchObject({ events: [{ kind: 'signed-out' }], next: undefined })
+      expect((await list({ ...filter, to: days(8.5), before: next })).events).toHaveLength(1)
+      const all: StoredEvent[] = []
+      for await (const page of history().pages({ ...filter, kind: 'signed-in' }, { portal }))
+        all.push(...page)
+      expect(all.map((event) => event.at)).toEqual(rows.map((each) => each.at).reverse())
     })
 
     it('filters by kind, provider, user, reference, date and portal', async () => {

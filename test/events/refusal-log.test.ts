@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import { RefusalLog } from '../../lib/events/refusal-log.ts'
+import { consoleLogger } from '../../lib/shared/logger.ts'
 import { type Clock, takeClock } from '../support/clock.ts'
 import { mountDefault, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { startPortalWithAda, useProvider } from '../support/scene.ts'
@@ -192,7 +193,7 @@ describe('beyond the budget of a client address', () => {
 })
 
 it('more than 10,000 client addresses in a minute share one budget, so that memory is bounded', () => {
-  const log = new RefusalLog({ logger: { info() {}, warn() {}, error() {} } }, undefined as never, 2)
+  const log = new RefusalLog({ logger: consoleLogger, breakers: undefined as never }, undefined as never, 2)
   const admits = (n: number) => log.admits({ ip: `10.${n >> 16}.${(n >> 8) & 255}.${n & 255}` } as Request)
   expect(Array.from({ length: 10_000 }, (_, n) => admits(n))).not.toContain(false)
   expect([admits(10_000), admits(10_001), admits(10_002), admits(0), admits(0)]).toEqual([

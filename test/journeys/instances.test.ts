@@ -1,4 +1,5 @@
 /** @slow runs several processes */
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -244,5 +245,37 @@ describe('two instances with one Redis and one database', () => {
       north = await startInstance(url, database)
     }
     expect(await signedInOn(north)).toBe('ada@example.com')
+  })
+
+  it('finish ending a provider’s sessions when one of them crashes in the middle, and the event names the actor', async () => {
+    await signIn(north)
+    expect(await signedInOn(north)).toBe('ada@example.com')
+    await knex('sso_sessions').update({ created_at: '2026-01-01T00:00:00.000Z' })
+    const [row] = await knex('sso_sessions').where({ provider: 'acme' })
+    const others = Array.from({ length: 2000 }, (_, at) => ({ ...row, id: `session-${at}` }))
+    await knex.batchInsert('sso_sessions', others, 100)
+    const left = async () => (await knex('sso_sessions').where({ provider: 'acme' }).pluck('id')).length
+    const before = await left()
+    // It cannot delete the batch of the last row.
+    const held = await knex.transaction()
+    await held('sso_sessions').where({ id: 'session-1999' }).forUpdate()
+    const ending = north.call('sessions', 'endAll', { provider: 'acme' }, { actor: 'ada' })
+    const failed = expect(ending).rejects.toThrow()
+    while ((await left()) === before) await setTimeout(10)
+    await north.kill()
+    await failed
+    await held.rollback()
+    try {
+      expect(await left()).toBeGreaterThan(0)
+      const [event] = await knex('sso_events').where({ kind: 'sessions-ended', actor: 'ada' })
+      expect(event).toMatchObject({ provider: 'acme', detail: JSON.stringify({ sessions: before }) })
+      // As if half a minute had passed: until then, the instance might still be at work.
+      await knex('sso_session_endings').update({ requested_at: new Date(Date.now() - 31_000).toISOString() })
+      await south.call('portal', 'runMaintenance')
+      expect([await left(), await knex('sso_session_endings')]).toEqual([0, []])
+      expect(await signedInOn(south)).toBeUndefined()
+    } finally {
+      north = await startInstance(url, database)
+    }
   })
 })

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule from 'knex'
 import { sqliteConfig } from '../../lib/database/sqlite.ts'
+import { selectRows } from '../../lib/database/statement.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
@@ -187,7 +188,7 @@ describe.each(everyDatabase)('logout notices (%s)', (_name, fresh) => {
     open.push(started, { close: () => started.knex.destroy() })
     const table = new LogoutTokensTable(started.knex)
     const wasSignedOut = async (identity: Identity) =>
-      !table.covers(identity) || (await table.noticesFor(acme, identity)).length > 0
+      !table.covers(identity) || (await selectRows(started.knex, table.noticesFor(acme, identity))).length > 0
     const { issuer } = acme
     expect(await wasSignedOut(ada())).toBe(false)
     const hours = 3_600_000

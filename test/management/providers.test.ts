@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { Router } from 'express'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import { connectProvider } from '../../lib/management/save-provider.ts'
@@ -6,6 +7,8 @@ import { createHttpClients, type HttpClients } from '../../lib/oidc/http-client.
 import type { ProviderSettings } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
+import { ConnectedProviders, type ConnectionContext } from '../../lib/sign-in/connected-providers.ts'
+import type { Core } from '../../lib/web/core.ts'
 import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
@@ -14,8 +17,8 @@ import {
   startFaultyProvider,
 } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
-import { openProvidersTable } from '../support/providers.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { copyProvider, openProvidersTable } from '../support/providers.ts'
+import { formIn, type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
@@ -551,17 +554,29 @@ describe('a click on a provider', () => {
     expect(discoveries()).toBe(1)
   })
 
-  it('works with more providers than the cache holds', async () => {
+  it('discovers each of 220 providers once, however often users come back to it', async () => {
     const table = openProvidersTable(portal.knex)
     await portal.connect(provider)
     const [{ id: _, ...acme }] = (await connected()) as [Awaited<ReturnType<typeof connected>>[0]]
     const many = Array.from({ length: 220 }, (_, n) => `provider-${n}`)
     for (const slug of many) await table.insert({ ...acme, slug }, { clientSecret: provider.clientSecret })
-    const pending = await click('provider-0')
-    for (const slug of many) expect((await new Visitor().get(`${portal.url}/login/${slug}`)).status).toBe(302)
-    await visitor.open(pending.location!)
-    expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+    provider.requests.length = 0
+    for (let round = 0; round < 2; round++)
+      for (const slug of many)
+        expect((await new Visitor().get(`${portal.url}/login/${slug}`)).status).toBe(302)
+    expect(discoveries()).toBe(many.length)
     expect(await signsIn('provider-219')).toBe(true)
+  })
+
+  it('uses one of a bounded number of connections: the least recently used is built again', async () => {
+    const context = { buildRouter: () => Router() } as Partial<ConnectionContext> as ConnectionContext
+    const connections = new ConnectedProviders({} as Core, context, 2)
+    await portal.connect(provider)
+    const [acme] = await connected()
+    const connect = (id: string) => connections.connect({ ...acme!, id })
+    const [first, second] = [connect('1'), connect('2')]
+    expect([connect('1'), connect('3') === second]).toEqual([first, false])
+    expect([connect('1') === first, connect('2') === second]).toEqual([true, false])
   })
 })
 
@@ -617,5 +632,99 @@ describe('the picker', () => {
       expect(seen.body).toContain('href="/login?returnTo=%2Fportal%2Fdeep"')
       expect(seen.body).not.toContain(`href="/login/${slug}`)
     }
+  })
+})
+
+describe('in a portal with 10,000 providers', () => {
+  const total = 10_000
+
+  beforeEach(async () => {
+    await portal.connect(provider, { slug: 'p0', displayName: 'Company 0' })
+    await copyProvider(portal.knex, 'p0', total - 1)
+  })
+
+  const statements = async (act: () => Promise<unknown>): Promise<string[]> => {
+    const sent: string[] = []
+    const listener = ({ sql }: { sql: string }) => void sent.push(sql)
+    portal.knex.on('query', listener)
+    await act()
+    portal.knex.off('query', listener)
+    return sent
+  }
+
+  it('the picker shows 50 and a search field, with one statement', async () => {
+    const sent = await statements(async () => {
+      const { body } = await visitor.get(`${portal.url}/login?returnTo=/portal`)
+      expect(body.match(/class="sso-provider"/g)).toHaveLength(50)
+      expect(body.length).toBeLessThan(40_000)
+      expect(formIn(body)).toEqual({ action: '/login', fields: [['returnTo', '/portal']] })
+    })
+    expect(sent).toHaveLength(1)
+  })
+
+  it('the API reads pages: a search, an export, a check for an enabled provider', async () => {
+    const { providers } = portal.sso
+    const first = await providers.list({ most: 3 })
+    const second = await providers.list({ most: 3, after: first.at(-1)!.slug })
+    expect([...first, ...second].map(({ slug }) => slug)).toEqual(['p0', 'p1', 'p2', 'p3', 'p4', 'p5'])
+    await expect(providers.list({ after: 'p10001' })).rejects.toThrow('no provider is called "p10001"')
+    const file = await statements(async () => {
+      expect((await providers.export()).providers.map(({ slug }) => slug)).toEqual(
+        Array.from({ length: total }, (_, n) => `p${n}`),
+      )
+    })
+    expect(file.length).toBeLessThanOrEqual(21)
+    const named = await statements(async () => {
+      expect((await providers.export(['p9', 'p8'])).providers.map(({ slug }) => slug)).toEqual(['p8', 'p9'])
+    })
+    expect(named).toHaveLength(1)
+    const table = openProvidersTable(portal.knex)
+    expect(await statements(async () => expect(await table.anyEnabled('default')).toBe(true))).toEqual([
+      expect.stringMatching(/^select `id` .* limit \?$/),
+    ])
+  })
+
+  it('an order is one statement, and a move changes two rows', async () => {
+    const { providers } = portal.sso
+    const order = async (most = 4) => (await providers.list({ most })).map(({ slug }) => slug)
+    const updates = async (act: () => Promise<unknown>) =>
+      (await statements(act)).filter((sql) => sql.startsWith('update'))
+    expect(await updates(() => providers.reorder(['p9999', 'p5000', 'p2']))).toHaveLength(1)
+    expect(await order(5)).toEqual(['p9999', 'p5000', 'p2', 'p0', 'p1'])
+    expect(await updates(() => providers.move('p5000', 'up'))).toHaveLength(1)
+    expect(await order()).toEqual(['p5000', 'p9999', 'p2', 'p0'])
+    await providers.move('p5000', 'up')
+    await providers.move('p9999', 'down')
+    expect(await order()).toEqual(['p5000', 'p2', 'p9999', 'p0'])
+    await providers.recommend('p0')
+    await providers.move('p0', 'down')
+    await providers.move('p5000', 'up')
+    expect(await order()).toEqual(['p0', 'p5000', 'p2', 'p9999'])
+    // Two that were connected at once.
+    await portal.knex('sso_providers').update({ position: 1 }).whereIn('slug', ['p5000', 'p2', 'p9999'])
+    await providers.move('p5000', 'up')
+    expect((await order(2))[1]).toBe('p5000')
+    await expect(providers.reorder(Array(1001).fill('p1'))).rejects.toThrow('at most 1000 providers')
+    await expect(providers.reorder(['p1', 'nope'])).rejects.toThrow('no provider is called "nope"')
+  })
+
+  it('a search finds a provider by a part of its name or slug, and takes the text literally', async () => {
+    expect(await slugs('?q=COMPANY 9999')).toEqual(['p9999'])
+    expect(await slugs('?q=p9998')).toEqual(['p9998'])
+    for (const text of ['Company_9999', '%', '!', '\\', "'", '%00', 'Company%00%009999'])
+      expect([text, await slugs(`?q=${encodeURIComponent(text)}`)]).toEqual([text, []])
+    const { body } = await visitor.get(`${portal.url}/login?q=${encodeURIComponent('"><b>')}`)
+    expect(body).toContain('Nothing found')
+    expect(body).not.toContain('"><b>')
+  })
+
+  it('the provider for the user’s domain comes first, then the one that the browser used last', async () => {
+    const email_domains = JSON.stringify(['seven.example'])
+    await portal.knex('sso_providers').where({ slug: 'p7777' }).update({ email_domains })
+    visitor.cookies.set(portal.url, new Map([['sso-last-provider', 'p8888']]))
+    const first = (await picker('?email=ada@seven.example')).slice(0, 2)
+    expect(first).toMatchObject([{ slug: 'p7777' }, { slug: 'p8888', lastUsed: true }])
+    expect(await slugs()).toHaveLength(50)
+    expect((await slugs())[0]).toBe('p8888')
   })
 })

@@ -48,7 +48,7 @@ describe('a user agent', () => {
 describe('the limits of a session', () => {
   const limits = { idleMinutes: 30, absoluteHours: 12 }
   const portals = { north: { idleMinutes: 5 }, south: { absoluteHours: 24 } }
-  const limitsByPortal = new LimitsByPortal(limits, portals)
+  const limitsByPortal = new LimitsByPortal(limits, portals, Date)
 
   it('are those of its portal, and default to those of all portals', () => {
     expect(limitsByPortal.of('north')).toEqual({
@@ -71,7 +71,7 @@ describe('the limits of a session', () => {
 
   it('give the cookie the longest absolute limit of all portals', () => {
     expect(limitsByPortal.longestMs).toBe(24 * hour)
-    expect(new LimitsByPortal(limits, { north: { absoluteHours: 1 } }).longestMs).toBe(12 * hour)
+    expect(new LimitsByPortal(limits, { north: { absoluteHours: 1 } }, Date).longestMs).toBe(12 * hour)
   })
 
   it('keep a session in its store for its idle time, but never beyond its absolute limit', () => {

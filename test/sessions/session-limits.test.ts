@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Request } from 'express'
 import session from 'express-session'
 import type { User, UserDirectory } from '../../lib/index.ts'
-import type { RedisLike } from '../../lib/sessions/session-store.ts'
+import type { RedisLike } from '../../lib/sessions/redis-client.ts'
 import { type Clock, takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'

@@ -1,6 +1,6 @@
 /**
  * One instance of a portal in its own process, configured by PORT, BASE_URL, DATABASE_URL and REDIS_URL. Prints `ready`.
- * `POST /test/providers/:act` calls a method of `sso.providers` with the JSON arguments. `GET /test/heap` returns the number
+ * `POST /test/:api/:act` calls a method of `sso.providers` or `sso.sessions` with the JSON arguments; `/test/portal/:act`, of `sso`. `GET /test/heap` returns the number
  * of live bytes, if Node was started with `--expose-gc`. `POST /test/password-login` signs Ada in like a host's classic login.
  */
 import { setTimeout } from 'node:timers/promises'
@@ -28,10 +28,13 @@ app.use((_req, res, next) => {
   res.set('x-instance', PORT)
   next()
 })
-app.post('/test/providers/:act', express.json(), async (req: Request<{ act: string }>, res) => {
-  const acts = sso.providers as unknown as Record<string, (...given: unknown[]) => Promise<unknown>>
+const apis: Record<string, unknown> = { portal: sso, providers: sso.providers, sessions: sso.sessions }
+app.post('/test/:api/:act', express.json(), async (req: Request<{ api: string; act: string }>, res, next) => {
+  const { api, act } = req.params
+  if (!apis[api]) return next()
+  const acts = apis[api] as Record<string, (...given: unknown[]) => Promise<unknown>>
   try {
-    res.json((await acts[req.params.act]!(...req.body)) ?? null)
+    res.json((await acts[act]!(...req.body)) ?? null)
   } catch (error) {
     res.status(400).json(String(error))
   }

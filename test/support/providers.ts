@@ -46,3 +46,22 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     ...more,
   }
 }
+
+/** Adds copies of a provider as `p1` ("Company 1"), `p2` and so on, for SQLite and PostgreSQL. Their secrets cannot be unsealed. */
+export async function copyProvider(knex: Knex, slug: string, copies: number): Promise<void> {
+  const columns = Object.keys(await knex('sso_providers').columnInfo())
+  const copied: Record<string, string> = {
+    id: "'copy-' || n",
+    slug: "'p' || n",
+    display_name: "'Company ' || n",
+    position: 'position + n',
+    recommended: 'false',
+  }
+  await knex.raw(
+    `insert into sso_providers (${columns.join(', ')})
+     with recursive copies(n) as (select 1 union all select n + 1 from copies where n < ${copies})
+     select ${columns.map((column) => copied[column] ?? column).join(', ')}
+     from sso_providers cross join copies where slug = ?`,
+    [slug],
+  )
+}

@@ -10,6 +10,8 @@ export interface Instance {
   port: number
   /** Calls a method of `sso.providers` in this instance. */
   act(name: string, ...given: unknown[]): Promise<unknown>
+  /** Calls a method of `sso.providers`, `sso.sessions`, or of `sso` itself (`portal`). */
+  call(api: 'portal' | 'providers' | 'sessions', name: string, ...given: unknown[]): Promise<unknown>
   /** Ends the process immediately, like a power cut. */
   kill(): Promise<void>
 }
@@ -46,17 +48,19 @@ export async function startInstance(
       })
     exited.then(() => reject(new Error(`the instance ended: ${output}`)), reject)
   })
+  const call: Instance['call'] = async (api, name, ...given) => {
+    const response = await fetch(`http://127.0.0.1:${port}/test/${api}/${name}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(given),
+    })
+    if (!response.ok) throw new Error(await response.text())
+    return await response.json()
+  }
   return {
     port,
-    async act(name, ...given) {
-      const response = await fetch(`http://127.0.0.1:${port}/test/providers/${name}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify(given),
-      })
-      if (!response.ok) throw new Error(await response.text())
-      return await response.json()
-    },
+    call,
+    act: (name, ...given) => call('providers', name, ...given),
     async kill() {
       child.kill('SIGKILL')
       await exited

@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import net from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
-import type { RateLimits } from '../../lib/web/rate-limit.ts'
-import { takeClock } from '../support/clock.ts'
+import { type Limit, RateLimiter, type RateLimits } from '../../lib/web/rate-limit.ts'
+import { takeClock, takeTimers } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis, startOwnRedis } from '../support/redis.ts'
@@ -12,11 +13,12 @@ import { Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const open = closedAfterEach()
+const limitKeys = 'portal-sso:{limit}:*'
 
 beforeEach(async () => {
   // All tests share this Redis: remove the counters of earlier tests and runs.
   const redis = await connectRedis()
-  for await (const keys of redis.scanIterator({ MATCH: 'portal-sso:limit:*' }))
+  for await (const keys of redis.scanIterator({ MATCH: limitKeys }))
     if (keys.length > 0) await redis.del(keys)
   await redis.close()
 })
@@ -270,27 +272,69 @@ describe('with Redis', () => {
     return client
   }
 
-  it('instances count together, and the first request over the limit is one event', async () => {
+  /** Two instances with one database. Their batches leave only by `clock.pass`. */
+  async function twoInstances(rateLimits: Partial<RateLimits>) {
     const redis = [await clientOf(process.env.TEST_REDIS_URL!), await clientOf(process.env.TEST_REDIS_URL!)]
-    const north = await portalWith({ start: 4 }, { redis: redis[0] })
-    const south = await startPortal({
-      rateLimits: { start: 4 },
-      redis: redis[1],
-      database: north.knex,
-    })
+    const north = await portalWith(rateLimits, { redis: redis[0] })
+    const south = await startPortal({ rateLimits, redis: redis[1], database: north.knex })
     open.push(south)
+    const clock = takeTimers()
+    open.push({ close: async () => clock.back() })
+    const passSecond = async () => {
+      clock.pass(1000)
+      // Its reply comes after that of the batch.
+      for (const client of redis) await client.ping()
+    }
+    return { portals: [north, south], passSecond }
+  }
+  const click = ({ url }: TestPortal) => new Visitor().get(`${url}/login/acme`)
+
+  it('instances count together: a client gets the limit and one second’s share of each instance', async () => {
+    const { portals, passSecond } = await twoInstances({ start: 20 })
+    let admitted = 0
+    for (let second = 0; second < 6; second++) {
+      for (const portal of portals)
+        admitted += (await statuses(3, () => click(portal))).filter((status) => status === 302).length
+      await passSecond()
+    }
+    expect(admitted).toBeGreaterThanOrEqual(20)
+    expect(admitted).toBeLessThanOrEqual(20 + 2 * 3)
+    // Each instance records its first refusal.
+    expect(await events(portals[0]!)).toHaveLength(2)
+  })
+
+  it('instances never count codes alone, so that one address cannot try more codes on several instances', async () => {
+    const { portals } = await twoInstances({ code: 4 })
     const seen: number[] = []
     for (let n = 0; n < 8; n++)
-      seen.push((await new Visitor().get(`${[north, south][n % 2]!.url}/login/acme`)).status)
-    expect(seen).toEqual([302, 302, 302, 302, 429, 429, 429, 429])
-    expect(await events(north)).toHaveLength(1)
+      seen.push((await new Visitor().post(`${portals[n % 2]!.url}/register/verify`)).status)
+    expect(seen.map((status) => status === 429)).toEqual(Array.from({ length: 8 }, (_, n) => n >= 4))
+  })
+
+  it('no request waits for a command, and one script per second adds the counts of all clients', async () => {
+    const redis = await clientOf(process.env.TEST_REDIS_URL!)
+    const portal = await portalWith({}, { ...trusting, redis })
+    const clock = takeTimers()
+    open.push({ close: async () => clock.back() })
+    const onEval = jest.spyOn(redis, 'eval')
+    const visit = (n: number) => from(`203.0.113.${n % 5}`).get(`${portal.url}/login`)
+    for (let n = 0; n < 20; n++) expect((await visit(n)).status).toBe(200)
+    expect(onEval).not.toHaveBeenCalled()
+    clock.pass(1000)
+    await redis.ping()
+    expect(onEval).toHaveBeenCalledTimes(1)
+    expect(await redis.get('portal-sso:{limit}:picker:203.0.113.4')).toBe('4')
+    clock.pass(5000)
+    expect(onEval).toHaveBeenCalledTimes(1)
+    await visit(0)
+    await portal.sso.close()
+    clock.pass(5000)
+    expect(onEval).toHaveBeenCalledTimes(1)
   })
 
   it('instances share the budget of an address for failed code exchanges', async () => {
-    const redis = [await clientOf(process.env.TEST_REDIS_URL!), await clientOf(process.env.TEST_REDIS_URL!)]
-    const north = await portalWith({}, { redis: redis[0] })
-    const south = await startPortal({ rateLimits: {}, redis: redis[1], database: north.knex })
-    open.push(south)
+    const { portals, passSecond } = await twoInstances({})
+    const [north, south] = portals as [TestPortal, TestPortal]
     const sendMadeUpCode = async ({ url }: TestPortal) => {
       const visitor = new Visitor()
       const { location } = await visitor.get(`${url}/login/acme`)
@@ -300,6 +344,12 @@ describe('with Redis', () => {
     }
     const onNorth = await Promise.all(Array.from({ length: 61 }, () => sendMadeUpCode(north)))
     expect(new Set(onNorth)).toEqual(new Set([400]))
+    expect(await sendMadeUpCode(south)).toBe(400)
+    await passSecond()
+    const redis = await connectRedis()
+    for await (const keys of redis.scanIterator({ MATCH: `${limitKeys}failed-exchange*` }))
+      for (const key of keys) expect(key.length).toBeLessThan(100)
+    await redis.close()
     provider.requests.length = 0
     expect(await sendMadeUpCode(south)).toBe(429)
     expect(provider.requests.filter(({ path }) => path === '/token')).toEqual([])
@@ -308,11 +358,15 @@ describe('with Redis', () => {
   it('keys reveal nothing about an attempt, are short, and expire', async () => {
     const redis = await clientOf(process.env.TEST_REDIS_URL!)
     const portal = await portalWith({}, { ...trusting, redis: redis })
+    const clock = takeTimers()
+    open.push({ close: async () => clock.back() })
     const state = 'x'.repeat(5000)
     await from('y'.repeat(3000)).get(`${portal.url}/login/acme/callback?code=x&state=${state}`)
+    clock.pass(1000)
+    await redis.ping()
     const found: string[] = []
-    for await (const keys of redis.scanIterator({ MATCH: 'portal-sso:limit:*' })) found.push(...keys)
-    expect(found).toHaveLength(2)
+    for await (const keys of redis.scanIterator({ MATCH: limitKeys })) found.push(...keys)
+    expect(found).toHaveLength(1)
     for (const key of found) {
       expect(key.length).toBeLessThan(100)
       expect(await redis.ttl(key)).toBeGreaterThan(0)
@@ -324,18 +378,28 @@ describe('with Redis', () => {
     open.push({ close: () => server.stop() })
     const redis = await clientOf(server.url)
     const portal = await portalWith({ start: 2 }, { redis: redis })
-    const click = () => new Visitor().get(`${portal.url}/login/acme`)
-    expect((await click()).status).toBe(302)
+    const clock = takeTimers()
+    open.push({ close: async () => clock.back() })
+    const outageLogs = () => portal.logs.filter(({ message }) => message.includes('Redis cannot count'))
+    expect((await click(portal)).status).toBe(302)
     await server.stop()
-    expect(await statuses(3, click)).toEqual([302, 302, 429])
-    expect(portal.logs.filter(({ message }) => message.includes('Redis cannot count'))).toHaveLength(1)
+    for (let second = 0; second < 5; second++) {
+      expect((await click(portal)).status).toBe(second === 0 ? 302 : 429)
+      clock.pass(1000)
+      await setImmediate()
+    }
+    expect(outageLogs()).toHaveLength(1)
     await server.start()
-    while (!redis.isReady) await new Promise((resolve) => setTimeout(resolve, 50))
-    expect(await statuses(3, click)).toEqual([302, 302, 429])
-    expect(await redis.get('portal-sso:limit:start:127.0.0.1')).toBe('3')
+    while (!redis.isReady) {
+      clock.pass(50)
+      await setImmediate()
+    }
+    while ((await redis.get('portal-sso:{limit}:start:127.0.0.1')) !== '3') clock.pass(1000)
+    expect((await click(portal)).status).toBe(429)
+    expect(outageLogs()).toHaveLength(1)
   })
 
-  it('connected but silent, a request waits half a second, and limits and pages still work', async () => {
+  it('connected but silent, only one code waits for half a second, limits hold, and one script is sent', async () => {
     // A proxy that accepts commands, but returns no replies once `silent` is set.
     let silent = false
     const to = new URL(process.env.TEST_REDIS_URL!)
@@ -350,8 +414,68 @@ describe('with Redis', () => {
     await once(silencer, 'listening')
     open.push({ close: async () => void silencer.close() })
     const redis = await clientOf(`redis://127.0.0.1:${(silencer.address() as net.AddressInfo).port}`)
-    const portal = await portalWith({ start: 1 }, { redis: redis })
+    const portal = await portalWith({ start: 1, code: 2 }, { redis })
+    const onEval = jest.spyOn(redis, 'eval')
+    const clock = takeTimers()
+    open.push({ close: async () => clock.back() })
     silent = true
-    expect(await statuses(2, () => new Visitor().get(`${portal.url}/login/acme`))).toEqual([302, 429])
+    expect(await statuses(2, () => click(portal))).toEqual([302, 429])
+    const enterCode = () => new Visitor().post(`${portal.url}/register/verify`)
+    let isWaiting = true
+    const waiting = enterCode().finally(() => {
+      isWaiting = false
+    })
+    while (onEval.mock.calls.length === 0) await setImmediate()
+    expect(isWaiting).toBe(true)
+    clock.pass(500)
+    await waiting
+    expect((await statuses(2, enterCode)).map((status) => status === 429)).toEqual([false, true])
+    for (let second = 0; second < 5; second++) {
+      clock.pass(1000)
+      await click(portal)
+    }
+    expect(onEval).toHaveBeenCalledTimes(1)
+  })
+
+  it('a flood from many addresses is sent in short scripts, because Redis executes nothing else meanwhile', async () => {
+    const redis = await clientOf(process.env.TEST_REDIS_URL!)
+    const core = { logger: { info() {}, warn() {}, error() {} }, prefix: 'rate-limit-test:' }
+    const limiter = new RateLimiter(core, redis)
+    const onEval = jest.spyOn(redis, 'eval')
+    for (let n = 0; n < 2500; n++) limiter.count({ ...anyLimit, windowSeconds: 1 }, `client ${n}`)
+    await limiter.countExactly({ ...anyLimit, windowSeconds: 1 }, 'client 0')
+    expect(onEval.mock.calls.map(([, given]) => given!.keys!.length)).toEqual([1000, 1000, 500])
+    limiter.stop()
+  })
+})
+
+const anyLimit: Limit = { name: 'any', maxRequests: 2, windowSeconds: 60 }
+
+describe('counters', () => {
+  it('are 20,000 at most, and an attacker with many addresses does not reset that of an active client', () => {
+    const core = { logger: { info() {}, warn() {}, error() {} }, prefix: '' }
+    const limiter = new RateLimiter(core, undefined)
+    const countThrice = (client: string) => {
+      for (let n = 0; n < 3; n++) limiter.count(anyLimit, client)
+    }
+    countThrice('active')
+    countThrice('idle')
+    for (let n = 0; n < 25_000; n++) {
+      limiter.count(anyLimit, `attacker ${n}`)
+      if (n % 5000 === 0) expect(limiter.count(anyLimit, 'active', 0).isOver).toBe(true)
+    }
+    expect(limiter.count(anyLimit, 'active', 0).isOver).toBe(true)
+    expect(limiter.count(anyLimit, 'idle', 0).isOver).toBe(false)
+  })
+
+  it('expire in time after the clock was set back', () => {
+    const core = { logger: { info() {}, warn() {}, error() {} }, prefix: '' }
+    const limiter = new RateLimiter(core, undefined)
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    for (let n = 0; n < 3; n++) limiter.count(anyLimit, 'client')
+    expect(limiter.count(anyLimit, 'client', 0).isOver).toBe(true)
+    clock.pass(-3_600_000)
+    expect(limiter.count(anyLimit, 'client', 0)).toEqual({ isOver: false, retryAfterSeconds: 60 })
   })
 })

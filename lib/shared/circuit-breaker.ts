@@ -1,0 +1,125 @@
+import { CheckError, isConnectionError, PortalSsoError } from './errors.ts'
+import type { Outage } from './outage.ts'
+import { SECOND, withTimeout } from './time.ts'
+
+type Probe = () => PromiseLike<unknown>
+
+export interface CircuitBreakerOptions {
+  /** for one call */
+  timeoutMs: number
+  outage: Outage
+  /** of a caller whom the service has failed */
+  code: 'session_unavailable' | 'database_unavailable'
+  probe?: Probe
+}
+
+const probeIntervalMs = SECOND / 4
+/** A request waits this long for a probe, so that the first one after the outage succeeds. */
+const probeWaitMs = 50
+/** A probe may never settle, because its connection was lost without a sign. */
+const probeTimeoutMs = 10 * SECOND
+
+/**
+ * Limits how long callers wait for a service. Once it hangs, calls fail at once until a probe succeeds. One probe is in flight at a
+ * time, so that neither we nor the client of the service queue anything. Requests start the probes: there is no timer to stop.
+ *
+ * Attacker: provokes errors. They open nothing, because a service that responds with an error works.
+ */
+export class CircuitBreaker {
+  readonly outage: Outage
+  readonly #options: CircuitBreakerOptions
+  /** of the open circuit */
+  #cause: unknown
+  #probe: Probe | undefined
+  #probing: Promise<void> | undefined
+  // milliseconds, of `performance.now()`
+  #respondedAt = Number.NEGATIVE_INFINITY
+  #probeAt = 0
+
+  constructor(options: CircuitBreakerOptions) {
+    this.#options = options
+    this.outage = options.outage
+  }
+
+  get isOpen(): boolean {
+    return this.#cause !== undefined
+  }
+
+  /**
+   * @param probe tells whether this call would succeed again; default the common one
+   * @throws PortalSsoError with the breaker's code if the service is not available; other errors of the call unchanged
+   */
+  async run<T>(call: () => PromiseLike<T>, probe?: Probe): Promise<T> {
+    if (this.isOpen && !(await this.#hasRecovered())) throw this.#unavailable(this.#cause)
+    return await this.limit(call(), probe)
+  }
+
+  /** For a call that was sent already. */
+  async limit<T>(result: PromiseLike<T>, probe?: Probe): Promise<T> {
+    const { timeoutMs } = this.#options
+    const sentAt = performance.now()
+    let timer: NodeJS.Timeout | undefined
+    try {
+      const value = await new Promise<T>((resolve, reject) => {
+        result.then(resolve, reject)
+        const expire = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
+        // If the event loop was blocked, responses that have arrived come first.
+        timer = setTimeout(() => setImmediate(expire), timeoutMs)
+      })
+      this.#respondedAt = performance.now()
+      this.outage.end()
+      return value
+    } catch (error) {
+      if (!isConnectionError(error)) throw error
+      // Otherwise another call has succeeded meanwhile: one node of a cluster is down, one table is locked, or one command is slow.
+      if (this.#respondedAt < sentAt) this.#open(error, probe)
+      throw this.#unavailable(error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #unavailable(cause: unknown): PortalSsoError {
+    this.outage.report(cause)
+    return new PortalSsoError(this.#options.code, 'a service that the portal needs', { cause })
+  }
+
+  #open(cause: unknown, probe = this.#options.probe): void {
+    if (this.isOpen || !probe) return
+    this.#cause = cause
+    this.#probe = probe
+    this.#startProbe()
+  }
+
+  async #hasRecovered(): Promise<boolean> {
+    const sinceMs = performance.now() - this.#probeAt
+    if (sinceMs > (this.#probing === undefined ? probeIntervalMs : probeTimeoutMs)) this.#startProbe()
+    if (this.#probing && performance.now() - this.#probeAt < probeWaitMs)
+      await withTimeout(probeWaitMs, this.#probing).catch(() => {})
+    return !this.isOpen
+  }
+
+  #startProbe(): void {
+    this.#probeAt = performance.now()
+    const probing = this.#runProbe().then((hasResponded) => {
+      if (hasResponded) this.#close()
+      if (this.#probing === probing) this.#probing = undefined
+    })
+    this.#probing = probing
+  }
+
+  async #runProbe(): Promise<boolean> {
+    try {
+      await this.#probe?.()
+      return true
+    } catch (error) {
+      return !isConnectionError(error)
+    }
+  }
+
+  #close(): void {
+    this.#cause = undefined
+    this.#respondedAt = performance.now()
+    this.outage.end()
+  }
+}
