@@ -6,7 +6,7 @@ import type { CustomFetchOptions } from 'openid-client'
 import type { Dispatcher } from 'undici'
 import { CheckError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
-import { type AddressRules, createAddressRules, isLoopback } from './address-rules.ts'
+import { type AddressRules, createAddressRules } from './address-rules.ts'
 import type { AgentLimits, Network, Resolve } from './connector.ts'
 import { Turns } from './turns.ts'
 
@@ -283,6 +283,10 @@ export function isFetchable(url: URL): boolean {
   // Credentials in a URL would be sent in a header, and end up in logs.
   if (url.username !== '' || url.password !== '') return false
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
+}
+
+export function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
 }
 
 /** Reads the whole body within the limits, and removes the headers that no longer describe it. */

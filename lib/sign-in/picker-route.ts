@@ -103,21 +103,23 @@ async function readPage(
 ) {
   const search = readSearch(q)
   const email = normaliseEmail(hint)
+  // As in the JSON of the column.
+  const emailDomain = email && `"${domainOf(email)}`
   const limit = providersPerPage + 1
   // No cache: a provider that was connected on any instance appears at the next request.
-  const found: PickerProvider[] =
+  const found: readonly (PickerProvider | Provider)[] =
     search === undefined && email === undefined
-      ? [...(await providersTable.listForPicker(portal))]
-      : await listSorted(providersTable, { portal, search, email, limit })
+      ? await providersTable.listForPicker(portal)
+      : await providersTable.listEnabled(portal, { search, emailDomain, limit })
   if (found.length === 0 && (search === undefined || !(await providersTable.anyEnabled(portal))))
     return undefined
   const hasMore = found.length === limit
   // In a portal with more providers, the one that this browser used last may be far behind.
-  if (hasMore && search === undefined && !found.some(({ slug }) => slug === lastSlug)) {
-    const last = await providersTable.find(portal, lastSlug)
-    if (last?.enabled) found.splice(found[0]?.recommended ? 1 : 0, 0, last)
-  }
-  return { email, hasMore, providers: found.slice(0, providersPerPage), search }
+  const isBehind = hasMore && search === undefined && !found.some(({ slug }) => slug === lastSlug)
+  const last = isBehind ? await providersTable.find(portal, lastSlug) : undefined
+  const first = found[0]?.recommended ? 1 : 0
+  const providers = last?.enabled ? [...found.slice(0, first), last, ...found.slice(first)] : found
+  return { email, hasMore, providers: sortByEmail(providers.slice(0, providersPerPage), email), search }
 }
 
 /**
@@ -150,22 +152,14 @@ export function readSearch(text: unknown): string | undefined {
 }
 
 /** Providers for the domain of `?email=` come first. The user may still choose any. */
-async function listSorted(
-  providersTable: ProvidersTable,
-  {
-    portal,
-    search,
-    email,
-    limit,
-  }: { portal: string; search?: string | undefined; email: string | undefined; limit: number },
-): Promise<Provider[]> {
-  // As in the JSON of the column.
-  const emailDomain = email && `"${domainOf(email)}`
-  const found = await providersTable.listEnabled(portal, { search, emailDomain, limit })
-  if (email === undefined) return found
-  const serves = (provider: Provider) =>
-    listedDomains(provider).some(({ domain }) => domain === domainOf(email))
-  return [...found.filter(serves), ...found.filter((provider) => !serves(provider))]
+function sortByEmail(
+  providers: readonly (PickerProvider | Provider)[],
+  email: string | undefined,
+): readonly PickerProvider[] {
+  if (email === undefined) return providers
+  const serves = (provider: PickerProvider | Provider) =>
+    'version' in provider && listedDomains(provider).some(({ domain }) => domain === domainOf(email))
+  return [...providers.filter(serves), ...providers.filter((provider) => !serves(provider))]
 }
 
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */
