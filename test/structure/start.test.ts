@@ -45,4 +45,9 @@ describe('the import of the package', () => {
   it.each(loadedOnFirstUse)('does not load %s', (library) => {
     expect(libraries).not.toContain(library)
   })
+
+  it('does not load knex’s dialects, nor the checks of the connection test', () => {
+    const unneeded = /\/knex\/lib\/dialects\/(?!index)|\/lib\/management\/(?:checks|test-provider)/
+    expect(scripts.filter((url) => unneeded.test(url) && !url.includes('checks/candidate'))).toEqual([])
+  })
 })
