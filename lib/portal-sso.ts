@@ -143,8 +143,12 @@ export class PortalSso extends PortalApi {
     const { history, identities, providers, sessions: sessionsApi } = this
     const pages = adminRouter({ ...core, ...modules, history, identities, providers, sessionsApi }, options)
     // `authorize` must not see the user of another instance in the app as `req.user`.
-    const assertOwn: RequestHandler = (req, _res, next) => next(modules.sessions.assertOwn(req))
-    return Router().use(assertOwn, pages, modules.errorHandler.handle)
+    const check: RequestHandler = (req, _res, next) => {
+      modules.sessions.assertOwn(req)
+      modules.sessions.assertFresh(req)
+      next()
+    }
+    return Router().use(check, pages, modules.errorHandler.handle)
   }
 
   /** The same API, bound to one portal. */

@@ -42,6 +42,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(frontChannelRoute(core, { ...modules, connectedProviders }))
   routes.use(clientKeysRoute(core, modules))
   routes.use(ours, sessions.identify)
+  routes.use(['/register', '/account/security'], (req, _res, next) => next(sessions.assertFresh(req)))
   routes.use(initiateRoutes(core, modules), adminConsentRoutes(core, { ...modules, refusals }))
   routes.use(breakGlassRoutes(core, modules), testSignInLinkRoutes(core, modules))
   // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:

@@ -1,5 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
-import { providersPerPage } from '../providers/providers-table.ts'
+import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { readField } from '../registration/email-verification-routes.ts'
 import { sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -126,13 +126,10 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
     const { lang, t } = pages.locale(req)
     const time = timeFormat(lang)
     const notice = notices.find((each) => each === req.query.notice)
-    const search = readSearch(req.query.q)
-    const limit = providersPerPage + 1
-    const providers = await providersTable.listEnabled(portal, { search, limit })
-    const hasMore = providers.length === limit
     const listed = await sessions.list({ portal, userId }, maxListedSessions)
     const linked = await account.listMethods(portal, userId)
     const slugs = listed.flatMap(({ provider }) => provider ?? [])
+    const { linkable, search } = await readLinkable(req, portal, providersTable, linked)
     const named = slugs.length > 0 ? await providersTable.list(portal, { slugs }) : []
 
     await pages.show(req, res, 'account', {
@@ -145,20 +142,8 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
       methods: linked.map(({ linkedAt, lastUsedAt, ...method }) => {
         return { ...method, linked: time(linkedAt), lastUsed: time(lastUsedAt) }
       }),
-      search: (hasMore || search !== undefined) && {
-        action: urls.path(page),
-        fields: {},
-        text: search,
-        hasMore,
-        none: providers.length === 0,
-      },
-      linkable: providers
-        .slice(0, providersPerPage)
-        .map(({ slug, displayName }) => {
-          return { slug, displayName, linked: linked.some(({ provider }) => provider === slug) }
-        })
-        // Providers that the user has not linked yet come first.
-        .sort((a, b) => Number(a.linked) - Number(b.linked)),
+      linkable,
+      search: search && { action: urls.path(page), ...search },
       sessions: listed
         .map(({ id, browser, os, location, startedAt, lastSeenAt, provider }) => ({
           id,
@@ -174,6 +159,30 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
         .sort((a, b) => Number(b.here) - Number(a.here)),
     })
   })
+}
+
+/** The enabled providers, or the first ones and a search field. Those that the user has not linked yet come first. */
+async function readLinkable(
+  { query }: Request,
+  portal: string,
+  providersTable: ProvidersTable,
+  linked: readonly { provider: string | undefined }[],
+) {
+  const search = readSearch(query.q)
+  const limit = providersPerPage + 1
+  const found = await providersTable.listEnabled(portal, { search, limit })
+  const hasMore = found.length === limit
+  const isSearchable = hasMore || search !== undefined
+  const linkable = found
+    .slice(0, providersPerPage)
+    .map(({ slug, displayName }) => {
+      return { slug, displayName, linked: linked.some(({ provider }) => provider === slug) }
+    })
+    .sort((a, b) => Number(a.linked) - Number(b.linked))
+  return {
+    linkable,
+    search: isSearchable && { fields: {}, text: search, hasMore, none: found.length === 0 },
+  }
 }
 
 /** In the reader's language, with the time zone, because the server does not know theirs; and in ISO 8601, for machines. */

@@ -24,11 +24,11 @@ export function count(number: number, one: string, many: string): string {
   return `${number.toLocaleString('en-GB')} ${number === 1 ? one : many}`
 }
 
-/** Pages count no further, unless the administrator asks for it. */
-export const maxCounted = 1000
+/** Pages count no further, unless the administrator asks for it. A user takes several look-ups. */
+export const maxCounted = { users: 100, rows: 1000 }
 
-function upTo(number: number): string {
-  return number < maxCounted ? String(number) : `${maxCounted.toLocaleString('en-GB')} or more`
+function upTo(number: number, most = maxCounted.rows): string {
+  return number < most ? String(number) : `${most.toLocaleString('en-GB')} or more`
 }
 
 const checkNames: Record<string, string> = {
@@ -55,7 +55,7 @@ function checkName(name: string): string {
   return checkNames[name] ?? name.charAt(0).toUpperCase() + name.slice(1)
 }
 
-export const viewHelpers = { day, moment: dateTime, count, upTo, sentence, checkName }
+export const viewHelpers = { day, moment: dateTime, count, maxCounted, upTo, sentence, checkName }
 
 /** The mark before a provider's name, the same as on the login page. */
 export function providerBadge(provider: Provider) {

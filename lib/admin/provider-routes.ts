@@ -121,7 +121,8 @@ async function showProvider(
   ])
   const activity = activities.get(slug)
   const { dependents, sessions } = affected
-  const isLimited = !countsAll && Math.max(dependents.people, sessions) >= maxCounted
+  const hasMany = dependents.people >= maxCounted.users || sessions >= maxCounted.rows
+  const isLimited = !countsAll && hasMany
   const locals = {
     provider,
     settingFacts,
@@ -162,15 +163,15 @@ function withRefusedLogouts(checks: readonly Check[] | undefined, refused: reado
   )
 }
 
-/** @param most stop counting soon after that many: counting a million users takes seconds */
+/** @param most limits the counts: counting a million users takes seconds */
 async function countAffected(
   { options, providers, sessionsApi }: AdminRequest,
   { slug }: Provider,
-  most?: number,
+  most?: { users: number; rows: number },
 ) {
   const [dependents, sessions] = await Promise.all([
-    providers.usage(slug, { ...options, most }),
-    sessionsApi.count({ provider: slug }, { ...options, most }),
+    providers.usage(slug, { ...options, most: most?.users }),
+    sessionsApi.count({ provider: slug }, { ...options, most: most?.rows }),
   ])
   return { dependents, sessions }
 }

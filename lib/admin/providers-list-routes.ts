@@ -20,7 +20,7 @@ async function showProviders(page: AdminRequest): Promise<void> {
   const filter = { search, after: after?.slug, most: providersPerPage + 1 }
   const [found, removed] = await Promise.all([
     providers.list({ ...options, ...filter }),
-    providers.listRemoved(options),
+    providers.listRemoved({ ...options, most: providersPerPage + 1 }),
   ])
   const shown = found.slice(0, providersPerPage)
   const hasMore = found.length > shown.length

@@ -53,13 +53,13 @@ async function showSessions(page: AdminRequest): Promise<void> {
   if (!filter) return await showForm(page)
   const [sessions, described] = await Promise.all([
     page.sessionsApi.list(filter, page.options),
-    describeFilter(page, filter),
+    describeFilter(page, filter, listLimit + 1),
   ])
   const identities = await identitiesOf(page, filter.userId)
   // Up to that many rows, the list is complete, and does not count sessions that Redis has evicted.
   const all = described.all > listLimit ? described.all : sessions.length
   const shown = sessions.slice(0, maxRows)
-  await showPage(page, 'sessions-of', { ...described, ...identities, all, sessions: shown })
+  await showPage(page, 'sessions-of', { ...described, ...identities, all, listLimit, sessions: shown })
 }
 
 async function findSessions(page: AdminRequest): Promise<void> {
@@ -127,11 +127,12 @@ async function identitiesOf(page: AdminRequest, userId: string | undefined): Pro
   return { linked: linked.map(named), blocked: blocked.map(named) }
 }
 
-async function describeFilter(page: AdminRequest, filter: SessionFilter) {
+/** @param most stops counting the sessions there */
+async function describeFilter(page: AdminRequest, filter: SessionFilter, most?: number) {
   const { options, providers, sessionsApi, users } = page
   const { userId, provider: slug } = filter
   // Count before asking the directory: counting refuses text that is no id.
-  const all = await sessionsApi.count(filter, options)
+  const all = await sessionsApi.count(filter, { ...options, most })
   const person = userId === undefined ? undefined : await users.findById(userId, options.portal)
   const provider = slug === undefined ? undefined : await providers.find(slug, options)
   const name = provider?.displayName ?? slug ?? person?.name ?? userId

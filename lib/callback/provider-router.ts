@@ -11,6 +11,7 @@ import type { Identity } from '../oidc/identity.ts'
 import { canChooseAccount, presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { clockToleranceSeconds } from '../shared/time.ts'
 import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
@@ -37,6 +38,7 @@ interface CallbackModules {
   readonly logout: Logout
   readonly pages: Pages
   readonly providersTable: ProvidersTable
+  readonly sessions: Pick<Sessions, 'hasStarted'>
   readonly signIn: SignIn
   readonly testSignIns: TestSignIns
 }
@@ -183,6 +185,7 @@ async function offerSignOut(
 function callbackHandler(connection: ProviderConnection, modules: CallbackModules): RequestHandler {
   const { provider } = connection
   const { core, pages, signIn } = modules
+  const record = (req: Request, outcome: string) => signIn.refusals.recordContinuation(req, provider, outcome)
   return asyncHandler(async (req, res) => {
     // A disabled provider cannot be tried again.
     const refusal: RefusalContext = { portal: provider.portal, ...(provider.enabled && { provider }) }
@@ -193,19 +196,28 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       response.parameters.delete(repostedField)
       const found = signIn.attempts.find(req, response.state)
       // A post from the provider's site comes without our Lax cookies. The form of our own page comes with them.
-      if (!found && req.method === 'POST' && !isReposted)
-        return await repostFromOwnOrigin(req, res, provider.slug, { response, modules })
-      if (!found) return handleUnknownAttempt(req, res, core)
+      if (!found && req.method === 'POST' && !isReposted) {
+        await repostFromOwnOrigin(req, res, provider.slug, { response, modules })
+        return await record(req, 'our own page posts the response again')
+      }
+      if (!found) {
+        handleUnknownAttempt(req, res, core)
+        return await record(req, 'the attempt is unknown, but a user is signed in')
+      }
       const { purpose, reauthentication, returnTo } = found.attempt
       refusal.returnTo = returnTo
       refusal.reauthentication = reauthentication
       if (purpose.kind === 'link-account') refusal.backHref = core.urls.path('/account/security')
       const taken = await signIn.attempts.take(res, found, response)
-      if ('used' in taken) return handleUsedAttempt(req, res, provider, { ...taken, response, modules })
+      if ('used' in taken)
+        return await record(req, handleUsedAttempt(req, res, provider, { ...taken, response, modules }))
       received = { response, attempt: taken.attempt, modules }
       await dispatch(req, res, connection, received)
+      const { kind } = taken.attempt.purpose
+      if (!modules.sessions.hasStarted(req)) await record(req, `its purpose was ${kind}; the user continues`)
     } catch (error) {
-      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls })) return
+      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls }))
+        return await record(req, 'an administrator returned from a consent')
       if (received && refusal.provider && refusal.backHref === undefined)
         refusal.signOutHref = await offerSignOut(req, res, connection, { ...received, error }).catch(
           () => undefined,

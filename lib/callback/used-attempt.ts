@@ -23,25 +23,28 @@ const reasons = {
 /**
  * A reload, the back button, a second tab, a slow user or a copied cookie. The sign-in starts again, once, without a click: the
  * provider decides from its own session who the user is. Nobody receives the session of another request.
+ *
+ * @returns what happened, for the log
  */
 export function handleUsedAttempt(
   req: Request,
   res: Response,
   provider: Provider,
   received: UsedResponse,
-): void {
+): string {
   const { used, reason, modules } = received
   const { homePath, urls } = modules.core
   const { otherAccount, returnTo } = used
   // Without the cookie of that other request's session, `req.user` is an earlier sign-in.
   if (req.user && reason !== 'redeemed') {
     res.redirect(303, returnTo ?? homePath)
-    return
+    return `${reasons[reason]}; a user is signed in`
   }
   const obstacle = restartObstacle(req, provider, received)
   if (obstacle) throw new PortalSsoError('attempt_expired', `${reasons[reason]}; no restart: ${obstacle}`)
   const query = { ...restartQuery(used), account: otherAccount && 'other', restarted: '1' }
   res.redirect(303, urls.path(`/login/${provider.slug}`, query))
+  return `${reasons[reason]}; it starts again`
 }
 
 /** @returns why a used attempt must not be restarted, or `undefined` */

@@ -140,6 +140,10 @@ export function isMissingTable(error: unknown): boolean {
   return code === '42P01' || code === 'ER_NO_SUCH_TABLE' || /no such table: \S+$/.test(String(message))
 }
 
+export function isPostgres({ client }: Knex): boolean {
+  return (client as { dialect: string }).dialect === 'postgresql'
+}
+
 export function isSqlite({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'sqlite3'
 }

@@ -1,4 +1,5 @@
 import type { Knex } from 'knex'
+import { isPostgres } from '../database/connect.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { DAY } from '../shared/time.ts'
@@ -81,6 +82,8 @@ type Row = Omit<StoredEvent, OptionalField | 'detail'> &
 const defaultPageSize = 50
 const maxPageSize = 1000
 const activityDays = 30
+/** Later than the time of any event. */
+const lastDate = '9999-12-31T23:59:59.999Z'
 /** Limits the search for one detail among the newest events of a provider. */
 const maxSearchedEvents = 1000
 
@@ -121,14 +124,9 @@ export class HistoryApi {
     const query = this.#knex('sso_events')
       .select('id', 'at', 'kind', 'portal', 'provider', 'reference', 'actor', 'detail')
       .select({ userId: 'user_id', clientAddress: 'client_address' })
-      .where({ ...indexed, portal })
-      .orderBy([
-        { column: 'at', order: 'desc' },
-        { column: 'id', order: 'desc' },
-      ])
+      .where({ portal })
       .limit(limit)
-    if (filter.from !== undefined) query.where('at', '>=', isoDate('from', filter.from))
-    endBefore(query, filter)
+    selectRange(query, isPostgres(this.#knex), indexed, readRange(filter))
     const rows: Row[] = await query
     const found = rows.filter((row) => others.every(([field, value]) => row[field] === value))
     const events = found.slice(0, pageSize).map(fromRow)
@@ -282,6 +280,7 @@ function splitFilter({ kind, provider, userId, reference }: EventFilter) {
   const others = given
     .slice(count)
     .map(([column, value]) => [column === 'user_id' ? 'userId' : column, value] as const)
+  // In the order of the index.
   return { indexed: Object.fromEntries(given.slice(0, count)), others }
 }
 
@@ -302,23 +301,52 @@ function cursorOf(event: Pick<StoredEvent, 'at' | 'id'> | undefined): string | u
   return event && `${event.at}_${event.id}`
 }
 
-/** Applies `to` and `before`. In this form, the database starts reading the index at the cursor. */
-function endBefore(query: Knex.QueryBuilder, { to, before }: EventFilter): void {
-  const end = to === undefined ? undefined : isoDate('to', to)
-  if (before === undefined) {
-    if (end !== undefined) query.where('at', '<', end)
-    return
-  }
+/** Both ends belong to it. */
+interface Range {
+  from: string
+  to: string
+  /** of the last event that was shown at `to` */
+  beforeId: string | undefined
+}
+
+function readRange({ from, to, before }: EventFilter): Range {
+  const start = from === undefined ? '' : isoDate('from', from)
+  const end = to === undefined ? lastDate : isoDate('to', to, -1)
+  if (before === undefined) return { from: start, to: end, beforeId: undefined }
   const [at = '', id = ''] = before.split('_')
   if (!/^[\da-f-]{36}$/.test(id))
     throw new ConfigurationError('before: use the `next` value of the previous page')
   const cursor = isoDate('before', at)
-  if (end !== undefined && end <= cursor) query.where('at', '<', end)
-  else query.where('at', '<=', cursor).where((rest) => rest.where('at', '<', cursor).orWhere('id', '<', id))
+  return cursor > end
+    ? { from: start, to: end, beforeId: undefined }
+    : { from: start, to: cursor, beforeId: id }
 }
 
-function isoDate(name: string, text: string): string {
-  const at = new Date(text)
+/**
+ * Selects the range of the index that begins with the portal and the columns of `indexed`, newest first. PostgreSQL would read the
+ * index of the portal instead if it expects many of these events, however old they are. So there, the range is of several
+ * columns, with `<=`: for `<`, it would expect none.
+ */
+function selectRange(
+  query: Knex.QueryBuilder,
+  byTuple: boolean,
+  indexed: Readonly<Record<string, string>>,
+  { from, to, beforeId }: Range,
+): void {
+  const names = byTuple ? Object.keys(indexed) : []
+  if (!byTuple) query.where(indexed)
+  const columns = [...names, 'at']
+  const tuple = `(${columns.join(', ')})`
+  const values = `(${columns.map(() => '?').join(', ')})`
+  const bound = (at: string) => [...names.map((name) => indexed[name] ?? ''), at]
+  query.whereRaw(`${tuple} >= ${values} and ${tuple} <= ${values}`, [...bound(from), ...bound(to)])
+  // In this form, the database starts reading the index at the cursor.
+  if (beforeId !== undefined) query.where((rest) => rest.where('at', '<', to).orWhere('id', '<', beforeId))
+  query.orderBy([...columns, 'id'].map((column) => ({ column, order: 'desc' })))
+}
+
+function isoDate(name: string, text: string, addedMs = 0): string {
+  const at = new Date(Date.parse(text) + addedMs)
   if (Number.isNaN(at.getTime()))
     throw new ConfigurationError(`${name}: write a date such as \`2027-01-31T12:00:00Z\``)
   return at.toISOString()

@@ -1,12 +1,13 @@
 import { captureRejectionSymbol, EventEmitter } from 'node:events'
 import type { Knex } from 'knex'
 import { changeRows, insertInto } from '../database/statement.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { timeOrderedUuid } from '../shared/random-code.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { SECOND, withTimeout } from '../shared/time.ts'
+import { timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import { toProblem } from '../web/pages.ts'
 import { clientNetwork } from '../web/request.ts'
 import type { StoredEvent } from './event-history.ts'
 import type { EventKind, EventOf, PortalEvent } from './event-types.ts'
@@ -22,8 +23,6 @@ export interface EventSettings {
 /** Emits each event under its kind: `sso.events.on('signed-in', (event) => …)`. An error in a listener is only logged. */
 export type PortalEvents = EventEmitter<{ [Kind in EventKind]: [EventOf<Kind>] }>
 
-/** Limits how long a user waits for the insert, which may still complete later. */
-const writeTimeoutMs = SECOND
 const maxFieldLength = 255
 const maxDetailLength = 1000
 
@@ -32,14 +31,16 @@ const prefixLengths = { full: { ipv4: 32, ipv6: 128 }, shortened: { ipv4: 24, ip
 /** Writes events to `sso_events` and emits them to the host's listeners. It depends on no other module. */
 export class EventLog {
   readonly emitter: PortalEvents
+  readonly #database: CircuitBreaker
   readonly #knex: Knex
   readonly #logger: Logger
   readonly #prefixLength: { ipv4: number; ipv6: number } | undefined
 
   constructor(
-    { knex, logger }: Pick<Core, 'knex' | 'logger'>,
+    { breakers, knex, logger }: Pick<Core, 'breakers' | 'knex' | 'logger'>,
     { clientAddress }: Pick<EventSettings, 'clientAddress'>,
   ) {
+    this.#database = breakers.database
     this.#knex = knex
     this.#logger = logger
     this.#prefixLength = prefixLengths[clientAddress]
@@ -73,9 +74,10 @@ export class EventLog {
         detail: JSON.stringify(detail ?? {}),
         client_address: clientAddress ?? null,
       })
-      await withTimeout(writeTimeoutMs, changeRows(this.#knex, row))
+      await this.#database.run(changeRows(this.#knex, row))
     } catch (error) {
-      this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')
+      if (toProblem(error).code === 'database_unavailable') this.#database.outage.report(error)
+      else this.#logger.error({ kind, cause: describeError(error) }, 'an event could not be written')
     }
     try {
       this.emitter.emit(kind, sanitized as never)

@@ -19,7 +19,7 @@ export interface Refusal {
   /** A service that is not available is reported by its outage, not by each request that it has failed. */
   code?: ProblemCode
   cause?: unknown
-  level: 'warn' | 'error'
+  level: 'info' | 'warn' | 'error'
   message: string
   fields: object
   event?: RefusalEvent | undefined

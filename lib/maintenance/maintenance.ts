@@ -5,8 +5,10 @@ import type { Mail } from '../mail/mail.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
+import type { Outage } from '../shared/outage.ts'
 import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import { toProblem } from '../web/pages.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
 import { warnExpiringSecrets } from './warn-expiring-secrets.ts'
 
@@ -84,7 +86,7 @@ export function createMaintenance(
   },
 ): Maintenance {
   const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
-  return new Maintenance(core, {
+  const tasks = {
     'summarize omitted records': () => refusalLog.summarize(),
     'retire providers': () => retireDueProviders(core, events, sessions),
     'end sessions': () => sessions.finishAbandonedEndings(),
@@ -97,7 +99,22 @@ export function createMaintenance(
     'delete one-time links': () => deleteInBatches(core, 'sso_one_time_links', 'expires_at', DAY),
     'delete redeemed codes': () => deleteInBatches(core, 'sso_redeemed_codes', 'expires_at', HOUR),
     'delete events': () => deleteInBatches(core, 'sso_events', 'at', retentionDays * DAY),
-  })
+  } satisfies Record<string, Task>
+  return new Maintenance(core, reportingOutages(tasks, core.breakers.database.outage))
+}
+
+/** The failures of all tasks while the database is down are one outage. */
+function reportingOutages(tasks: Readonly<Record<string, Task>>, outage: Outage): Record<string, Task> {
+  const reporting = Object.entries(tasks).map(([name, perform]): [string, Task] => [
+    name,
+    async () => {
+      await perform().catch((error: unknown) => {
+        if (toProblem(error).code !== 'database_unavailable') throw error
+        outage.report(error)
+      })
+    },
+  ])
+  return Object.fromEntries(reporting)
 }
 
 /** SQLite deletes so many rows without keeping other requests waiting for long. */

@@ -78,18 +78,24 @@ export async function providerUsage(
   { portal, most }: ResolvedActOptions & UsageOptions,
 ): Promise<ProviderUsage> {
   const { id, issuer } = await providersTable.get(portal, slug)
-  const linked = (match: object): Knex.QueryBuilder => {
-    const found = knex('sso_identities')
-      .select('user_id')
-      .where({ portal, ...match })
-    return most === undefined ? found : knex.from(found.limit(most + 1).as('found')).select('user_id')
+  const linked = (column: 'provider_id' | 'issuer', value: string): Knex.QueryBuilder => {
+    const found = knex('sso_identities').select('user_id').where({ portal })
+    if (most === undefined) return found.where(column, value)
+    // A range in the order of the index: PostgreSQL would rather read the table if half of it matches.
+    const first = found
+      .whereBetween(column, [value, value])
+      .orderBy(column)
+      .limit(most + 1)
+    return knex.from(first.as('found')).select('user_id')
   }
   // Also those from before it was removed and connected again under another id. One look-up each: `or` would read the whole table.
-  const users = linked({ provider_id: id }).union(linked({ issuer }))
+  const users = linked('provider_id', id).union(linked('issuer', issuer))
+  // Not `exists`: PostgreSQL would collect the methods of all users of the portal first.
   const otherMethod = (join: Record<string, string>) =>
     knex('sso_identities as other')
       .join('sso_providers as provider', join)
-      .select(knex.raw('1'))
+      .select('other.id')
+      .limit(1)
       .where({ 'other.portal': portal, 'provider.portal': portal, 'provider.enabled': true })
       .whereRaw('other.user_id = users.user_id')
       .whereNot({ 'provider.id': id })
@@ -105,7 +111,7 @@ export async function providerUsage(
     .from(users.as('users'))
     .select(
       knex.raw(
-        'count(*) as people, sum(case when exists ? or exists ? then 0 else 1 end) as without_alternative',
+        'count(*) as people, sum(case when coalesce(?, ?) is not null then 0 else 1 end) as without_alternative',
         [byProvider, byIssuer],
       ),
     )

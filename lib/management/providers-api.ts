@@ -191,14 +191,15 @@ export class ProvidersApi {
     await this.#recordChange(slug, { change: `moved ${direction}` }, options)
   }
 
-  /** Removed providers that can still be restored, the newest first. */
-  async listRemoved(options: ActOptions = {}): Promise<RemovedProvider[]> {
-    return await this.#context
+  /** Removed providers that can still be restored, the newest first. @param options.most at most so many; default all */
+  async listRemoved(options: ActOptions & { most?: number | undefined } = {}): Promise<RemovedProvider[]> {
+    const removed = this.#context
       .knex('sso_providers')
       .select('slug', { displayName: 'display_name', removedAt: 'removed_at' })
       .where({ portal: this.#resolve(options).portal })
       .whereNotNull('removed_at')
       .orderBy('removed_at', 'desc')
+    return await (options.most === undefined ? removed : removed.limit(options.most))
   }
 
   /** Restores a removed provider, disabled. @throws ManagementError `not_found`, `conflict` when its slug is taken */

@@ -12,6 +12,7 @@ import {
   changedSettings,
   columnOf,
   type DetectedSetting,
+  domainsColumn,
   needsRetest,
   readStoredSettings,
   type StoredSettings,
@@ -181,8 +182,10 @@ export class ProvidersTable {
         query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
     }
     if (emailDomain !== undefined)
-      query.orderByRaw("case when replace(email_domains, ?, '') = email_domains then 1 else 0 end", [
+      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end", [
+        domainsColumn,
         emailDomain,
+        domainsColumn,
       ])
     query.orderBy(pickerOrder)
     return limit === undefined ? query : query.limit(limit)

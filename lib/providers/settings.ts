@@ -426,6 +426,9 @@ export const storedSettingNames = (): SettingName[] => storedEntries().map(([nam
 export const columnOf = (name: string): string =>
   name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
+/** JSON of the domains that a provider serves. */
+export const domainsColumn = columnOf('emailDomains')
+
 /** Columns of `sso_providers` for the given settings; secrets are left out. */
 export function toColumns(given: Partial<StoredSettings>): Record<string, unknown> {
   const row: Record<string, unknown> = {}

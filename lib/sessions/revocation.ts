@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { withTimeout } from '../shared/time.ts'
+import type { Breakers } from '../web/core.ts'
 import { destroyTogether } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
 import type { SessionEnding, SessionMatch, SessionsTable } from './sessions-table.ts'
@@ -20,12 +21,15 @@ export function knownStores(): KnownStores {
 const storeBatchSize = 100
 
 /** How long signing out waits for the table of sessions. */
-export const revocationTimeoutMs = 1000
+const revocationTimeoutMs = 1000
+/** While the database is known to hang. The statement may complete later. */
+const outageTimeoutMs = 50
 
 /** user id → number of revoked sessions, without those whose idle time had already expired */
 export type RevokedSessions = ReadonlyMap<string, number>
 
 interface RevocationModules {
+  breakers: Breakers
   logger: Logger
   table: SessionsTable
   validity: SessionValidity
@@ -70,18 +74,22 @@ export class Revocation {
 
   /** Never rejects and never waits long, so that signing out works while the database is down. */
   async endQuietly(sessionId: string): Promise<RevokedSessions | undefined> {
-    return await withTimeout(revocationTimeoutMs, this.revoke({ sessionId })).catch(() => undefined)
+    const timeoutMs = this.#modules.breakers.database.isOpen ? outageTimeoutMs : revocationTimeoutMs
+    return await withTimeout(timeoutMs, this.revoke({ sessionId })).catch(() => undefined)
   }
 
   /** Gives up after the first failure: a store that hangs would otherwise be waited for once per batch. */
   async #destroyIn(store: Store, sessionIds: readonly string[]): Promise<void> {
+    const { breakers, logger } = this.#modules
     try {
       for (let at = 0; at < sessionIds.length; at += storeBatchSize) {
         if (at > 0) await setImmediate()
         await destroyTogether(store, sessionIds.slice(at, at + storeBatchSize))
       }
     } catch (error) {
-      this.#modules.logger.warn(
+      // The outage was logged.
+      if (breakers.redis.isOpen) return
+      logger.warn(
         { cause: describeError(error) },
         'revoked sessions could not be removed from their store; they admit nobody',
       )

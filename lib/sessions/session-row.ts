@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Request } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
-import { withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import { type Revocation, revocationTimeoutMs } from './revocation.ts'
+import type { Revocation } from './revocation.ts'
 import {
   type LocationResolver,
   type NewSignIn,
@@ -41,13 +40,13 @@ type HostMethod = (this: unknown, done: Done) => unknown
  * under an id that no session has, and `attach` gives it to the new session, so that a revocation finds it at every moment.
  */
 export class SessionRow {
-  readonly #core: Pick<Core, 'keyScope' | 'portalOf'>
+  readonly #core: Pick<Core, 'breakers' | 'keyScope' | 'portalOf'>
   readonly #modules: SessionRowModules
   readonly #requestSessions = new WeakMap<Request, SignInSession>()
   /** request → id under which the row of its detached session is parked */
   readonly #parkedAs = new WeakMap<Request, string>()
 
-  constructor(core: Pick<Core, 'keyScope' | 'portalOf'>, modules: SessionRowModules) {
+  constructor(core: Pick<Core, 'breakers' | 'keyScope' | 'portalOf'>, modules: SessionRowModules) {
     this.#core = core
     this.#modules = modules
   }
@@ -110,7 +109,8 @@ export class SessionRow {
   async detach(req: Request, sessionId: string): Promise<void> {
     const { table, validity, revocation } = this.#modules
     const parked = randomUUID()
-    const renamed = await withTimeout(revocationTimeoutMs, table.rename(sessionId, parked)).catch(() => false)
+    const { database } = this.#core.breakers
+    const renamed = await database.run(table.rename(sessionId, parked)).catch(() => false)
     validity.invalidate(sessionId)
     if (!renamed) return
     this.#parkedAs.set(req, parked)

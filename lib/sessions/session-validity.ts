@@ -1,7 +1,6 @@
 import type { Request } from 'express'
 import { StaleCache } from '../shared/cache.ts'
-import { describeError } from '../shared/errors.ts'
-import { withTimeout } from '../shared/time.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import type { Core } from '../web/core.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 import { isBuiltInStore } from './session-store.ts'
@@ -9,8 +8,6 @@ import type { SessionsTable } from './sessions-table.ts'
 
 /** How long signed-in users may continue while the database is down. */
 const staleIfErrorMs = 10 * 60_000
-const readTimeoutMs = 5000
-const renewTimeoutMs = 1000
 
 interface LastSeen {
   /** milliseconds since 1970 */
@@ -19,7 +16,8 @@ interface LastSeen {
 
 /** Tells whether a session still has its row, and renews the row. */
 export class SessionValidity {
-  readonly #core: Pick<Core, 'clock' | 'logger'>
+  readonly #clock: Core['clock']
+  readonly #database: CircuitBreaker
   readonly #table: SessionsTable
   readonly #limits: LimitsByPortal
   // For sessions in our own stores only: a request in flight may write a revoked session back into a host's own store, so there
@@ -28,12 +26,13 @@ export class SessionValidity {
 
   /** @param freshForMs how long a row that was read is not read again */
   constructor(
-    core: Pick<Core, 'clock' | 'logger'>,
+    { breakers, clock }: Pick<Core, 'breakers' | 'clock'>,
     table: SessionsTable,
     limits: LimitsByPortal,
     freshForMs: number,
   ) {
-    this.#core = core
+    this.#clock = clock
+    this.#database = breakers.database
     this.#table = table
     this.#limits = limits
     this.#cache = new StaleCache(async (sessionId, previous) => await this.#read(sessionId, previous), {
@@ -45,16 +44,27 @@ export class SessionValidity {
   /**
    * Also renews the session's row when it is due.
    *
+   * @param onStale called if the row was not read, because the database is down or hangs
    * @throws Error when the database is down and this instance has not read the row recently
    */
-  async isValid({ sessionID, sessionStore }: Request, portal: string): Promise<boolean> {
+  async isValid({ sessionID, sessionStore }: Request, portal: string, onStale: () => void): Promise<boolean> {
     const { idleMs, renewAfterMs } = this.#limits.of(portal)
-    const unusedMs = ({ at }: LastSeen) => this.#core.clock.now() - at
-    let lastSeen = await (isBuiltInStore(sessionStore) ? this.#cache.get(sessionID) : this.#read(sessionID))
+    const unusedMs = ({ at }: LastSeen) => this.#clock.now() - at
+    let isStale = false
+    const onStaleRow = () => {
+      isStale = true
+      onStale()
+    }
+    let lastSeen = await (isBuiltInStore(sessionStore)
+      ? this.#cache.get(sessionID, onStaleRow)
+      : this.#read(sessionID))
     // Another instance may have renewed it since: the cache alone never expires a session.
     if (lastSeen && unusedMs(lastSeen) >= idleMs) lastSeen = await this.#read(sessionID)
     if (!lastSeen || unusedMs(lastSeen) >= idleMs) return false
-    if (unusedMs(lastSeen) >= renewAfterMs) await this.#renew(sessionID, lastSeen)
+    if (unusedMs(lastSeen) >= renewAfterMs) {
+      const renewing = this.#renew(sessionID, lastSeen)
+      if (!isStale) await renewing
+    }
     return true
   }
 
@@ -75,16 +85,15 @@ export class SessionValidity {
   }
 
   async #read(sessionId: string, previous?: LastSeen): Promise<LastSeen | undefined> {
-    const lastSeen = await withTimeout(readTimeoutMs, this.#table.lastSeen(sessionId))
+    const lastSeen = await this.#database.run(() => this.#table.lastSeen(sessionId))
     // Requests that came while the database was down could not renew the row, but they count.
     return lastSeen && { at: Math.max(lastSeen.getTime(), previous?.at ?? 0) }
   }
 
   async #renew(sessionId: string, lastSeen: LastSeen): Promise<void> {
     // Before the write, so that only one of many concurrent requests writes.
-    lastSeen.at = this.#core.clock.now()
-    await withTimeout(renewTimeoutMs, this.#table.renew(sessionId)).catch((error: unknown) =>
-      this.#core.logger.warn({ cause: describeError(error) }, 'a session could not be renewed'),
-    )
+    lastSeen.at = this.#clock.now()
+    const renewing = this.#database.run(() => this.#table.renew(sessionId))
+    await renewing.catch((error: unknown) => void this.#database.outage.report(error))
   }
 }

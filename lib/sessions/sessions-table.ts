@@ -196,8 +196,13 @@ export class SessionsTable {
   /** The number of sessions that `list` would return without a limit. @param most stops counting there */
   async count(match: SessionMatch, most?: number): Promise<number> {
     const valid = this.#valid(match)
-    const counted: Knex.QueryBuilder =
-      most === undefined ? valid : this.#knex.from(valid.select('id').limit(most).as('valid'))
+    // In the order of an index, so that PostgreSQL uses it.
+    const first = () =>
+      valid
+        .select('id')
+        .orderBy('created_at', 'desc')
+        .limit(most ?? 0)
+    const counted: Knex.QueryBuilder = most === undefined ? valid : this.#knex.from(first().as('valid'))
     const row = await counted.count({ sessions: '*' }).first()
     return Number(row?.sessions)
   }

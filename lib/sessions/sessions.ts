@@ -98,12 +98,16 @@ export class Sessions {
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
   readonly #identified = new WeakSet<Request>()
+  /** identified while the database was down, by what this instance remembered */
+  readonly #staleRequests = new WeakSet<Request>()
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
   /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
   readonly serializeUser: SerializeUser = callbackify((req: Request, user: Express.User) =>
-    this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+    this.#core.breakers.database.run(
+      this.#row.attach(req, String((user as User).id), this.#signIns.get(req)),
+    ),
   )
 
   constructor(
@@ -125,7 +129,13 @@ export class Sessions {
     this.table = table
     this.locations = locations
     this.logoutTokens = new LogoutTokensTable(core.knex)
-    const revocation = new Revocation({ logger, table, validity, stores: this.#stores })
+    const revocation = new Revocation({
+      breakers: core.breakers,
+      logger,
+      table,
+      validity,
+      stores: this.#stores,
+    })
     this.#revocation = revocation
     const { endOtherSessions } = linking
     this.#row = new SessionRow(core, { table, validity, revocation, limits, locations, endOtherSessions })
@@ -258,9 +268,18 @@ export class Sessions {
       throw new PortalSsoError('attempt_expired', 'the connection closed before the response was sent')
     }
     const { sessionID } = req
+    const { portal, slug } = signIn.provider
     res.once('close', () => {
-      if (!res.writableFinished) void this.#revocation.endQuietly(sessionID)
+      if (res.writableFinished) return
+      void this.#revocation.endQuietly(sessionID)
+      const message = 'the connection closed before the response was sent; the new session was ended'
+      this.#core.logger.warn({ portal, provider: slug }, message)
     })
+  }
+
+  /** True if `start` has started a session for this request. */
+  hasStarted(req: Request): boolean {
+    return this.#signIns.has(req)
   }
 
   /** Signs the user of this request out here. */
@@ -344,10 +363,13 @@ export class Sessions {
     const { portal, since, userId } = signInSession
     try {
       if (portal !== this.#core.portalOf(req)) return undefined
+      const onStale = () => void this.#staleRequests.add(req)
       const ageMs = this.#core.clock.now() - since
       const isValid =
-        ageMs < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal))
-      const user = isValid ? await this.#users.findById(userId, portal) : undefined
+        ageMs < this.#limits.of(portal).absoluteMs && (await this.#validity.isValid(req, portal, onStale))
+      // A host's own store may still have a session whose user was deactivated.
+      const onStaleUser = isBuiltInStore(req.sessionStore) ? onStale : undefined
+      const user = isValid ? await this.#users.findById(userId, portal, onStaleUser) : undefined
       if (user && isActive(user)) {
         this.#row.rememberRequestSession(req, signInSession)
         return user
@@ -362,6 +384,15 @@ export class Sessions {
       if (!isSignOut) throw error
     }
     return undefined
+  }
+
+  /**
+   * Before what a revoked session must not do even once: re-authentication, account and admin pages. Attacker: slows the database
+   * down, so that their session continues.
+   */
+  assertFresh(req: Request): void {
+    if (this.#staleRequests.has(req))
+      throw new PortalSsoError('database_unavailable', 'the session could not be checked')
   }
 
   /** True if the request shows the session of another instance. */

@@ -2,8 +2,11 @@ import { LRUCache } from 'lru-cache'
 import { SECOND } from './time.ts'
 
 const maxEntries = 20_000
-/** Without this pause every request would wait for a source that is down. */
-const retryDelayMs = 2 * SECOND
+/** Without this pause every request would ask a source that fails. */
+const retryDelayMs = SECOND / 2
+const hangMs = SECOND / 4
+/** After a load that hung and failed, callers do not wait for the next one. */
+const hangMemoryMs = SECOND
 
 interface Entry<T> {
   value: T
@@ -17,13 +20,22 @@ interface Load<T> {
   startedAt: number
 }
 
-/** Remembers values of a slower source, and serves the last value while the source fails. */
+/**
+ * Remembers values of a slower source, and serves the last value while the source fails or hangs.
+ *
+ * Attacker: slows the source down, to keep using a value that was revoked. The load goes on meanwhile, and its result replaces the
+ * value, so the attacker gains the duration of one load.
+ */
 export class StaleCache<T> {
   readonly #load: (key: string, previous?: T) => Promise<T>
   readonly #ttlMs: number
   readonly #staleIfErrorMs: number
   readonly #entries: LRUCache<string, Entry<T>>
   readonly #inFlight = new Map<string, Load<T>>()
+  /** a load that takes too long, until it settles */
+  #probe: Promise<unknown> | undefined
+  /** milliseconds, of `performance.now()` */
+  #hungAt = Number.NEGATIVE_INFINITY
 
   /**
    * @param load reads a value from the source; it receives the cached value, if there is one
@@ -40,27 +52,43 @@ export class StaleCache<T> {
     this.#entries = new LRUCache({ maxSize: maxEntries, sizeCalculation: () => 1 })
   }
 
-  async get(key: string): Promise<T> {
+  /** @param onStale allows a value that is too old, and is called if it is returned because the source fails or hangs */
+  async get(key: string, onStale?: () => void): Promise<T> {
     if (this.#ttlMs === 0) return await this.#load(key)
     const cached = this.#entries.get(key)
-    if (cached && Date.now() < cached.retryAt) return cached.value
-    try {
-      return await this.#loadOnce(key, cached?.value)
-    } catch (error) {
-      // An entry that was deleted or replaced while we waited no longer counts.
-      const isUsable =
-        cached && this.#entries.get(key) === cached && Date.now() - cached.loadedAt <= this.#staleIfErrorMs
-      if (!isUsable) throw error
-      cached.retryAt = Date.now() + retryDelayMs
-      return cached.value
+    if (cached && Date.now() < cached.loadedAt + this.#ttlMs) return cached.value
+    // An entry that was deleted or replaced while we waited no longer counts.
+    const isUsable = (entry: Entry<T>) =>
+      this.#entries.get(key) === entry && Date.now() - entry.loadedAt <= this.#staleIfErrorMs
+    if (!onStale || !cached || !isUsable(cached)) return await this.#loadOnce(key, cached?.value)
+    if (!this.#probe && Date.now() >= cached.retryAt) {
+      const load = this.#loadOnce(key, cached.value)
+      const isHanging = performance.now() - this.#hungAt < hangMemoryMs
+      const outcome = await settledWithin(isHanging ? 0 : hangMs, load)
+      if (outcome === 'hung') this.#followProbe(load)
+      if (outcome === 'failed') cached.retryAt = Date.now() + retryDelayMs
+      if (outcome === 'loaded' || !isUsable(cached)) return await load
     }
+    onStale()
+    return cached.value
+  }
+
+  /** Until it settles, nobody else waits for the source, and no further loads accumulate there. */
+  #followProbe(load: Promise<T>): void {
+    this.#probe ??= load
+    load
+      .catch(() => {
+        this.#hungAt = performance.now()
+      })
+      .finally(() => {
+        if (this.#probe === load) this.#probe = undefined
+      })
   }
 
   /** Stores a value that was read otherwise, unless a newer one is known or on its way. @param loadedAt when the source was asked */
   set(key: string, value: T, loadedAt: number): void {
     const isOlder = (this.#entries.get(key)?.loadedAt ?? 0) >= loadedAt || this.#inFlight.has(key)
-    if (this.#ttlMs > 0 && !isOlder)
-      this.#entries.set(key, { value, loadedAt, retryAt: loadedAt + this.#ttlMs })
+    if (this.#ttlMs > 0 && !isOlder) this.#entries.set(key, { value, loadedAt, retryAt: 0 })
   }
 
   delete(key: string): void {
@@ -79,10 +107,30 @@ export class StaleCache<T> {
     const isCurrent = () => this.#inFlight.get(key) === load
     try {
       const value = await load.result
-      if (isCurrent()) this.#entries.set(key, { value, loadedAt: now, retryAt: now + this.#ttlMs })
+      if (isCurrent()) this.#entries.set(key, { value, loadedAt: now, retryAt: 0 })
+      // Any success shows that the source responds.
+      this.#probe = undefined
+      this.#hungAt = Number.NEGATIVE_INFINITY
       return value
     } finally {
       if (isCurrent()) this.#inFlight.delete(key)
     }
   }
+}
+
+/** Never rejects: a load that fails later than this has no caller any more. */
+async function settledWithin(
+  milliseconds: number,
+  load: Promise<unknown>,
+): Promise<'loaded' | 'failed' | 'hung'> {
+  let timer: NodeJS.Timeout | undefined
+  const hung = new Promise<'hung'>((resolve) => {
+    // If the event loop was blocked, results that have arrived come first.
+    timer = setTimeout(() => setImmediate(resolve, 'hung'), milliseconds)
+  })
+  const settled = load.then(
+    () => 'loaded' as const,
+    () => 'failed' as const,
+  )
+  return await Promise.race([settled, hung]).finally(() => clearTimeout(timer))
 }

@@ -46,26 +46,16 @@ export class CircuitBreaker {
   }
 
   /**
+   * @param call a function; or a call that was sent already, whose result is then ignored if the service is not available
    * @param probe tells whether this call would succeed again; default the common one
    * @throws PortalSsoError with the breaker's code if the service is not available; other errors of the call unchanged
    */
-  async run<T>(call: () => PromiseLike<T>, probe?: Probe): Promise<T> {
+  async run<T>(call: PromiseLike<T> | (() => PromiseLike<T>), probe?: Probe): Promise<T> {
+    if (call instanceof Promise) call.catch(() => {})
     if (this.isOpen && !(await this.#hasRecovered())) throw this.#unavailable(this.#cause)
-    return await this.limit(call(), probe)
-  }
-
-  /** For a call that was sent already. */
-  async limit<T>(result: PromiseLike<T>, probe?: Probe): Promise<T> {
-    const { timeoutMs } = this.#options
     const sentAt = performance.now()
-    let timer: NodeJS.Timeout | undefined
     try {
-      const value = await new Promise<T>((resolve, reject) => {
-        result.then(resolve, reject)
-        const expire = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
-        // If the event loop was blocked, responses that have arrived come first.
-        timer = setTimeout(() => setImmediate(expire), timeoutMs)
-      })
+      const value = await this.#limitTime(typeof call === 'function' ? call() : call)
       this.#respondedAt = performance.now()
       this.outage.end()
       return value
@@ -74,6 +64,19 @@ export class CircuitBreaker {
       // Otherwise another call has succeeded meanwhile: one node of a cluster is down, one table is locked, or one command is slow.
       if (this.#respondedAt < sentAt) this.#open(error, probe)
       throw this.#unavailable(error)
+    }
+  }
+
+  async #limitTime<T>(result: PromiseLike<T>): Promise<T> {
+    const { timeoutMs } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const timeout = new Promise<never>((_resolve, reject) => {
+      const expire = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
+      // If the event loop was blocked, responses that have arrived come first.
+      timer = setTimeout(() => setImmediate(expire), timeoutMs)
+    })
+    try {
+      return await Promise.race([result, timeout])
     } finally {
       clearTimeout(timer)
     }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { CheckError } from './errors.ts'
 
 /** Units in milliseconds. */
@@ -20,4 +21,10 @@ export async function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Pr
   } finally {
     clearTimeout(timer)
   }
+}
+
+/** @returns a UUID of version 7 (RFC 9562, 5.7). It begins with the time, so that new rows are neighbours in the index. */
+export function timeOrderedUuid(): string {
+  const time = Date.now().toString(16).padStart(12, '0')
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
 }

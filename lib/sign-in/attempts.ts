@@ -5,6 +5,7 @@ import { isUniqueViolation } from '../database/connect.ts'
 import { changeRows, insertInto } from '../database/statement.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { RedisLike } from '../sessions/redis-client.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
@@ -183,11 +184,16 @@ const redisTimeoutMs = SECOND
  * can therefore neither redeem the code again nor try other codes, even at the same time on another instance.
  */
 export class RedeemedCodes {
+  readonly #database: CircuitBreaker
   readonly #knex: Knex
   readonly #redis: RedisLike | undefined
   readonly #prefix: string
 
-  constructor({ knex, prefix }: Pick<Core, 'knex' | 'prefix'>, redis: RedisLike | undefined) {
+  constructor(
+    { breakers, knex, prefix }: Pick<Core, 'breakers' | 'knex' | 'prefix'>,
+    redis: RedisLike | undefined,
+  ) {
+    this.#database = breakers.database
     this.#knex = knex
     this.#prefix = `${prefix}redeemed:`
     this.#redis = redis
@@ -204,7 +210,8 @@ export class RedeemedCodes {
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
     const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
     try {
-      await changeRows(this.#knex, insertInto('sso_redeemed_codes', { id, expires_at: expiresAt }))
+      const row = insertInto('sso_redeemed_codes', { id, expires_at: expiresAt })
+      await this.#database.run(changeRows(this.#knex, row))
       return true
     } catch (error) {
       if (isUniqueViolation(error)) return false

@@ -6,6 +6,7 @@ import type { Identity } from '../oidc/identity.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { BlockedIdentitiesTable } from '../users/blocked-identities-table.ts'
 import type { IdentitiesTable } from '../users/identities-table.ts'
@@ -65,7 +66,7 @@ export class SignInCompletion {
   constructor(core: Core, modules: CompletionModules) {
     this.#core = core
     this.#modules = modules
-    this.#confirmation = new SessionConfirmation(core.knex, modules)
+    this.#confirmation = new SessionConfirmation(core, modules)
   }
 
   /** For an identity that a provider has just vouched for. */
@@ -191,7 +192,8 @@ export class SignInCompletion {
   }
 
   async #assertProviderUnchanged({ id, portal, slug, version }: Provider): Promise<void> {
-    const current = await this.#modules.providersTable.find(portal, slug)
+    const found = this.#modules.providersTable.find(portal, slug)
+    const current = await this.#core.breakers.database.run(found)
     if (!current?.enabled || current.id !== id || current.version !== version)
       throw new PortalSsoError('provider_changed', 'the provider was changed while it was answering')
   }
@@ -212,10 +214,12 @@ type ConfirmationModules = Pick<CompletionModules, 'identities' | 'sessions' | '
  * session's row exists by now, so anything that happens later finds it.
  */
 export class SessionConfirmation {
+  readonly #database: CircuitBreaker
   readonly #knex: Knex
   readonly #modules: ConfirmationModules
 
-  constructor(knex: Knex, modules: ConfirmationModules) {
+  constructor({ breakers, knex }: Pick<Core, 'breakers' | 'knex'>, modules: ConfirmationModules) {
+    this.#database = breakers.database
     this.#knex = knex
     this.#modules = modules
   }
@@ -224,8 +228,9 @@ export class SessionConfirmation {
     try {
       // Too old for the stored logout notices: the provider may have ended its session.
       const isConfirmed =
-        this.#modules.sessions.logoutTokens.covers(session.identity) && (await this.#confirm(session))
-      if (!isConfirmed) throw await this.#findReason(session)
+        this.#modules.sessions.logoutTokens.covers(session.identity) &&
+        (await this.#database.run(this.#confirm(session)))
+      if (!isConfirmed) throw await this.#database.run(this.#findReason(session))
     } catch (error) {
       await this.#modules.sessions.end(req)
       throw error

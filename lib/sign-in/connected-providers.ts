@@ -273,7 +273,8 @@ export class ConnectedProviders {
    * process applies to the next click.
    */
   readonly route = asyncHandler(async (req, res, next) => {
-    const connection = await this.#find(this.#core.portalOf(req), req.params.provider)
+    const find = () => this.#find(this.#core.portalOf(req), req.params.provider)
+    const connection = await this.#core.breakers.database.run(find)
     this.#unknown ??= this.#context.buildRouter()
     const router = connection?.router ?? this.#unknown
     router(req, res, next)

@@ -26,7 +26,7 @@ const maxSearchLength = 100
  * or if the operator opened it.
  */
 export function pickerRoute(
-  { homePath, portalOf, urls }: Core,
+  { breakers, homePath, portalOf, urls }: Core,
   modules: {
     /** the operator's exceptions */
     allowsClassic: (req: Request) => Promise<boolean>
@@ -41,7 +41,8 @@ export function pickerRoute(
 
   return asyncHandler(async (req, res, next) => {
     const lastSlug = browserHints.lastProvider(req)
-    const page = await readPage(req.query, providersTable, { portal: portalOf(req), lastSlug })
+    const where = { portal: portalOf(req), lastSlug }
+    const page = await breakers.database.run(() => readPage(req.query, providersTable, where))
     if (!page || (await allowsClassic(req))) return next()
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)

@@ -138,6 +138,7 @@ export class Reauthentication {
   ): Promise<boolean> {
     const { pages, sessions } = this.#modules
     const { urls } = this.#core
+    sessions.assertFresh(req)
     const authentication = sessions.authentication(req)
     if (authentication && satisfies(authentication, requirement)) return true
     const provider = await this.sessionProvider(req)

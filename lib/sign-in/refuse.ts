@@ -52,6 +52,12 @@ export class Refusals {
     this.#refusalLog = refusalLog
   }
 
+  /** Logs a callback that started no session and was not refused, so that no sign-in disappears without a trace. */
+  async recordContinuation(req: Request, provider: Provider, outcome: string): Promise<void> {
+    const fields = { portal: provider.portal, provider: provider.slug, outcome }
+    await this.#refusalLog.write(req, { level: 'info', message: 'a callback started no session', fields })
+  }
+
   async refuse(req: Request, res: Response, error: unknown, context: RefusalContext): Promise<void> {
     const { homePath, urls } = this.#core
     const { portal, provider, reauthentication, backHref } = context

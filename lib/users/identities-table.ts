@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
-import { timeOrderedUuid } from '../shared/random-code.ts'
+import { timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { BlockedIdentitiesTable } from './blocked-identities-table.ts'
 import type { EntraAccount, LinkedUser, ProviderAccount, Subject } from './user-directory.ts'

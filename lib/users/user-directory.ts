@@ -139,9 +139,10 @@ export class UserCache {
     }
   }
 
-  async findById(id: string, portal: string): Promise<User | undefined> {
+  /** @param onStale see `StaleCache` */
+  async findById(id: string, portal: string, onStale?: () => void): Promise<User | undefined> {
     const key = JSON.stringify([portal, id])
-    const user = await this.#cache.get(key)
+    const user = await this.#cache.get(key, onStale)
     // Never cache "missing" or "inactive": a reactivated user would stay locked out on this instance.
     if (!user || !isActive(user)) this.#cache.delete(key)
     try {

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
 import { selectRows } from '../database/statement.ts'
 import { EmailTakenError } from '../shared/errors.ts'
-import { timeOrderedUuid } from '../shared/random-code.ts'
+import { timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { LinkedUser, Registration, Subject, User, UserDirectory } from './user-directory.ts'
 

@@ -1,4 +1,5 @@
 import type { ActOptions } from '../shared/act-options.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -16,7 +17,7 @@ import {
 } from './user-directory.ts'
 import { UsersTable } from './users-table.ts'
 
-/** Every page of a signed-in user needs the directory, which may be a host's own database that hangs. */
+/** A host's own directory may be slower than the database, but every page of a signed-in user needs it. */
 const directoryTimeoutMs = 5 * SECOND
 /** A user waits for it while signing in. */
 const onLinkedTimeoutMs = 2 * SECOND
@@ -33,24 +34,26 @@ export class Users implements UserDirectory {
   /** for requests of signed-in users; a sign-in reads the directory itself */
   readonly cache: UserCache
   readonly #directory: UserDirectory
+  readonly #database: CircuitBreaker
   readonly #onLinked: UserDirectory['onLinked']
 
   /** @param options.directory the host's; default, and for one that has only `onLinked`, the table `sso_users` */
   constructor(
-    core: Pick<Core, 'knex'>,
+    core: Pick<Core, 'breakers' | 'knex'>,
     options: { directory: UserDirectory | LinkListener | undefined; cacheSeconds: number },
   ) {
     const { directory, cacheSeconds } = options
     this.blocked = new BlockedIdentitiesTable(core)
     this.identities = new IdentitiesTable(core, this.blocked)
     this.#directory = directory && 'findById' in directory ? directory : new UsersTable(core)
+    this.#database = core.breakers.database
     this.#onLinked = directory?.onLinked?.bind(directory)
     const ttlMs = cacheSeconds * SECOND
     this.cache = new UserCache(this, { ttlMs, staleIfErrorMs })
   }
 
   async findById(id: string, portal: string): Promise<User | undefined> {
-    return await limitTime(async () => await this.#directory.findById(id, portal))
+    return await this.#limitTime(async () => await this.#directory.findById(id, portal))
   }
 
   /**
@@ -66,17 +69,18 @@ export class Users implements UserDirectory {
 
   async #findLinked(portal: string, subject: Subject): Promise<LinkedUser | undefined> {
     const directory = this.#directory
-    if (directory instanceof UsersTable) return await limitTime(() => directory.findLinked(portal, subject))
+    if (directory instanceof UsersTable)
+      return await this.#limitTime(() => directory.findLinked(portal, subject))
     const link = await this.identities.findLink(portal, subject)
     return link && { ...link, user: await this.findById(link.userId, portal) }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {
-    return await limitTime(async () => await this.#directory.findByEmail(email, portal))
+    return await this.#limitTime(async () => await this.#directory.findByEmail(email, portal))
   }
 
   async create(registration: Registration, portal: string): Promise<User> {
-    return await limitTime(async () => await this.#directory.create(registration, portal))
+    return await this.#limitTime(async () => await this.#directory.create(registration, portal))
   }
 
   /** Waits for the host, because its old password must be gone before the link takes effect. */
@@ -87,14 +91,15 @@ export class Users implements UserDirectory {
       throw new PortalSsoError('linking_failed', '`UserDirectory.onLinked` failed', { cause })
     }
   }
-}
 
-async function limitTime<T>(query: () => Promise<T>): Promise<T> {
-  try {
-    return await withTimeout(directoryTimeoutMs, query())
-  } catch (cause) {
-    if (cause instanceof EmailTakenError) throw cause
-    throw new PortalSsoError('database_unavailable', 'the user directory', { cause })
+  async #limitTime<T>(query: () => Promise<T>): Promise<T> {
+    try {
+      if (this.#directory instanceof UsersTable) return await this.#database.run(query)
+      return await withTimeout(directoryTimeoutMs, query())
+    } catch (cause) {
+      if (cause instanceof EmailTakenError) throw cause
+      throw new PortalSsoError('database_unavailable', 'the user directory', { cause })
+    }
   }
 }
 

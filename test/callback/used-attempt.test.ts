@@ -190,6 +190,10 @@ describe('a session whose response was not sent', () => {
     for (let n = 0; n < 500 && (await portal.knex('sso_sessions')).length > 0; n++) await sleep(5)
     expect(await portal.knex('sso_sessions')).toEqual([])
     expect(await portal.knex('sso_events').where({ kind: 'signed-in' })).toHaveLength(1)
+    expect(portal.logs.at(-1)).toMatchObject({
+      message: 'the connection closed before the response was sent; the new session was ended',
+      fields: { portal: 'default', provider: 'acme' },
+    })
   })
 
   it('does not end if the connection closes after it', async () => {
@@ -197,6 +201,58 @@ describe('a session whose response was not sent', () => {
     const visitor = new Visitor({ connection: 'close' })
     await visitor.open(await responseUrl(portal, visitor))
     expect(await signedInAs(portal, visitor)).toBe('ada@example.com')
+  })
+})
+
+describe('a callback that starts no session', () => {
+  it.each<[outcome: string, send: (portal: TestPortal, visitor: Visitor) => Promise<unknown>]>([
+    [
+      'another request has redeemed the code of this attempt; it starts again',
+      async (portal, visitor) => {
+        const url = await responseUrl(portal, visitor)
+        const twin = visitor.clone()
+        await visitor.open(url)
+        await twin.get(url)
+      },
+    ],
+    [
+      'the response of this attempt was received before; a user is signed in',
+      async (portal, visitor) => {
+        const url = await responseUrl(portal, visitor)
+        await visitor.open(url)
+        await visitor.get(url)
+      },
+    ],
+    [
+      'the attempt is unknown, but a user is signed in',
+      async (portal, visitor) => {
+        await visitor.open(await responseUrl(portal, visitor))
+        await visitor.get(`${portal.url}/login/acme/callback?state=made-up&code=made-up`)
+      },
+    ],
+    [
+      'our own page posts the response again',
+      async (portal) =>
+        await new Visitor().post(`${portal.url}/login/acme/callback`, { state: 'made-up', code: 'made-up' }),
+    ],
+    [
+      'its purpose was sign-in; the user continues',
+      async (portal, visitor) => {
+        provider.person = { sub: 'grace', email: 'grace@example.com', email_verified: true }
+        await visitor.get(await responseUrl(portal, visitor))
+      },
+    ],
+  ])('leaves a log line: %s', async (outcome, send) => {
+    const portal = await portalWithAda()
+    await send(portal, new Visitor())
+    const lines = portal.logs.filter(({ message }) => message === 'a callback started no session')
+    expect(lines).toEqual([
+      {
+        level: 'info',
+        message: 'a callback started no session',
+        fields: { reference: expect.any(String), portal: 'default', provider: 'acme', outcome },
+      },
+    ])
   })
 })
 

@@ -15,6 +15,7 @@ import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import type { User } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
+import { createBreakers } from '../../lib/web/core.ts'
 import { everyEmptyDatabase, type FreshDatabase, openMigrated } from '../support/databases.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
@@ -686,8 +687,12 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         return { lines, logger }
       }
 
+      const coreOf = (on: Knex, logger = log().logger) => {
+        return { knex: on, logger, breakers: createBreakers(on, logger) }
+      }
+
       it('are written and emitted with all fields', async () => {
-        const events = new EventLog({ knex, logger: log().logger }, settings)
+        const events = new EventLog(coreOf(knex), settings)
         const received: unknown[] = []
         events.emitter.on('sign-in-failed', (event) => received.push(event))
         const event = {
@@ -725,17 +730,19 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         const { lines, logger } = log()
         const closed = knexModule(config)
         await closed.destroy()
-        const events = new EventLog({ knex: closed, logger }, settings)
+        const events = new EventLog(coreOf(closed, logger), settings)
         const received = jest.fn()
         events.emitter.on('signed-in', received)
         await events.record({ kind: 'signed-in', portal, userId: 'ada' })
-        expect(lines).toEqual([expect.stringContaining('an event could not be written')])
+        expect(lines).toEqual([
+          expect.stringContaining('the database or the user directory is not available'),
+        ])
         expect(received).toHaveBeenCalledTimes(1)
       })
 
       it('are written even if a listener throws or rejects, which is logged', async () => {
         const { lines, logger } = log()
-        const events = new EventLog({ knex, logger }, settings)
+        const events = new EventLog(coreOf(knex, logger), settings)
         events.emitter.on('signed-in', () => {
           throw new Error('thrown at once')
         })

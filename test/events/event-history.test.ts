@@ -4,6 +4,7 @@ import knexModule, { type Knex } from 'knex'
 import { type EventFilter, HistoryApi, type StoredEvent } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
+import { createBreakers } from '../../lib/web/core.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -30,7 +31,10 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
   const list = (filter: EventFilter = {}) => history().list(filter, { portal })
 
   async function record(event: Record<string, unknown>): Promise<void> {
-    const log = new EventLog({ knex, logger: quiet }, { clientAddress: 'full' })
+    const log = new EventLog(
+      { knex, logger: quiet, breakers: createBreakers(knex, quiet) },
+      { clientAddress: 'full' },
+    )
     await log.record({ portal, ...event } as unknown as PortalEvent)
   }
 

@@ -1,5 +1,5 @@
 /** @slow runs several processes */
-import { setTimeout } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import { UsersTable } from '../../lib/users/users-table.ts'
@@ -230,6 +230,35 @@ describe('two instances with one Redis and one database', () => {
     }
   })
 
+  it('finish 40 sign-ins on a reload, after one of them crashed during their callbacks', async () => {
+    balancer.serving = north
+    const visitors = Array.from({ length: 40 }, () => new Visitor())
+    const responses = await Promise.all(
+      visitors.map(async (each) => await responseUrl(each, await each.get(`${url}/login/acme`))),
+    )
+    const slow = signal()
+    provider.faults.tokenWaitsFor = slow.given
+    provider.requests.length = 0
+    const callbacks = visitors.map((each, n) => each.get(responses[n]!).catch(() => undefined))
+    // As many as one address may have in flight at a provider; the others have not sent their code yet.
+    while (sentCodes().length < 8) await sleep(5)
+    slow.give()
+    while (sentCodes().length < 20) await sleep(1)
+    await north.kill()
+    const received = await Promise.all(callbacks)
+    balancer.serving = south
+    try {
+      const cutOff = received.flatMap((seen, n) => (seen?.status === 303 ? [] : [n]))
+      expect(cutOff.length).toBeGreaterThan(10)
+      const landed = await Promise.all(cutOff.map((n) => visitors[n]!.open(responses[n]!)))
+      expect(landed.map(({ status }) => status)).toEqual(cutOff.map(() => 200))
+      expect(landed.map((seen) => seen.url)).toEqual(cutOff.map(() => `${url}/`))
+      for (const each of visitors) expect((await each.get(`${url}/portal`)).status).toBe(200)
+    } finally {
+      north = await startInstance(url, database)
+    }
+  })
+
   it('keep all sessions and attempts when one of them crashes', async () => {
     await signIn(north)
     const other = new Visitor()
@@ -261,7 +290,7 @@ describe('two instances with one Redis and one database', () => {
     await held('sso_sessions').where({ id: 'session-1999' }).forUpdate()
     const ending = north.call('sessions', 'endAll', { provider: 'acme' }, { actor: 'ada' })
     const failed = expect(ending).rejects.toThrow()
-    while ((await left()) === before) await setTimeout(10)
+    while ((await left()) === before) await sleep(10)
     await north.kill()
     await failed
     await held.rollback()

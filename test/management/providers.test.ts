@@ -8,7 +8,7 @@ import type { ProviderSettings } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
 import { ConnectedProviders, type ConnectionContext } from '../../lib/sign-in/connected-providers.ts'
-import type { Core } from '../../lib/web/core.ts'
+import { type Core, createBreakers } from '../../lib/web/core.ts'
 import { PortalUrls } from '../../lib/web/urls.ts'
 import {
   type Claims,
@@ -374,7 +374,10 @@ describe('Microsoft Entra ID', () => {
     }
     const context = {
       providersTable: openProvidersTable(portal.knex),
-      events: new EventLog({ knex: portal.knex, logger: consoleLogger }, { clientAddress: 'none' }),
+      events: new EventLog(
+        { knex: portal.knex, logger: consoleLogger, breakers: createBreakers(portal.knex, consoleLogger) },
+        { clientAddress: 'none' },
+      ),
       logger: { info() {}, warn() {}, error() {} },
       urls: new PortalUrls(portal.url, '/'),
       outbound: {

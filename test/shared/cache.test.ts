@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { StaleCache } from '../../lib/shared/cache.ts'
+import { type Clock, takeTimers } from '../support/clock.ts'
 
 /** A source whose loads the test completes by hand. */
 function slowSource() {
@@ -12,6 +13,7 @@ function slowSource() {
 }
 
 let now = 1_800_000_000_000
+const allowed = () => {}
 const advance = (milliseconds: number) => {
   now += milliseconds
 }
@@ -88,11 +90,11 @@ describe('a cached value', () => {
     await cached.get('ada')
     failing = true
     advance(59_000)
-    for (let request = 0; request < 10; request++) expect(await cached.get('ada')).toBe('ada')
+    for (let request = 0; request < 10; request++) expect(await cached.get('ada', allowed)).toBe('ada')
     expect(count).toBe(2)
     await expect(cached.get('grace')).rejects.toThrow('unavailable')
     advance(2001)
-    await expect(cached.get('ada')).rejects.toThrow('unavailable')
+    await expect(cached.get('ada', allowed)).rejects.toThrow('unavailable')
   })
 
   it('is not served to a caller whose load fails after the value was deleted and replaced', async () => {
@@ -102,7 +104,7 @@ describe('a cached value', () => {
     loads[0]!.resolve('valid')
     await first
     advance(5000)
-    const waiting = cached.get('ada')
+    const waiting = cached.get('ada', allowed)
     cached.delete('ada')
     const replacement = cached.get('ada')
     loads[2]!.resolve('revoked')
@@ -110,6 +112,104 @@ describe('a cached value', () => {
     loads[1]!.fail()
     await expect(waiting).rejects.toThrow('unavailable')
     expect(await cached.get('ada')).toBe('revoked')
+  })
+
+  describe('whose source hangs', () => {
+    let timers: Clock
+    beforeEach(() => {
+      timers = takeTimers()
+    })
+    afterEach(() => timers.back())
+
+    const turn = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)))
+
+    async function expired() {
+      const { load, loads } = slowSource()
+      const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+      for (const key of ['ada', 'grace']) {
+        const first = cached.get(key)
+        loads.at(-1)!.resolve(key)
+        await first
+      }
+      advance(5000)
+      loads.length = 0
+      const stale: string[] = []
+      const ask = (key: string) => cached.get(key, () => void stale.push(key))
+      return { ask, cached, loads, stale }
+    }
+
+    it('is used after 250 ms; later callers do not wait, and one load goes on, whose success ends it', async () => {
+      const { ask, loads, stale } = await expired()
+      const first = ask('ada')
+      timers.pass(249)
+      await turn()
+      expect(stale).toEqual([])
+      timers.pass(1)
+      expect(await first).toBe('ada')
+      for (let n = 0; n < 50; n++) expect(await ask(n % 2 ? 'ada' : 'grace')).toMatch(/ada|grace/)
+      expect(loads).toHaveLength(1)
+      expect(stale).toHaveLength(51)
+      loads[0]!.resolve('ada again')
+      await turn()
+      expect(await ask('ada')).toBe('ada again')
+      const waiting = ask('grace')
+      expect(loads).toHaveLength(2)
+      loads[1]!.resolve('grace again')
+      expect(await waiting).toBe('grace again')
+      expect(stale).toHaveLength(51)
+    })
+
+    it('is used at once if the load fails in the end, and the next caller starts another one', async () => {
+      const { ask, loads } = await expired()
+      const first = ask('ada')
+      timers.pass(250)
+      await first
+      loads[0]!.fail()
+      await turn()
+      const second = ask('grace')
+      timers.pass(0)
+      expect(await second).toBe('grace')
+      expect(loads).toHaveLength(2)
+    })
+
+    it('is not used for a caller that does not allow it, nor after the time limit', async () => {
+      const { ask, cached, loads, stale } = await expired()
+      const strict = cached.get('ada')
+      timers.pass(10_000)
+      await turn()
+      loads[0]!.resolve('fresh')
+      expect(await strict).toBe('fresh')
+      advance(60_001)
+      const late = ask('grace')
+      timers.pass(10_000)
+      await turn()
+      loads[1]!.fail()
+      await expect(late).rejects.toThrow('unavailable')
+      expect(stale).toEqual([])
+    })
+
+    it('is not used for longer than one load by an attacker who slows the source down', async () => {
+      const { ask, loads } = await expired()
+      const first = ask('ada')
+      timers.pass(250)
+      expect(await first).toBe('ada')
+      loads[0]!.resolve('revoked')
+      await turn()
+      expect(await ask('ada')).toBe('revoked')
+    })
+
+    it('is not used after it was deleted here', async () => {
+      const { ask, cached, loads, stale } = await expired()
+      const first = ask('ada')
+      timers.pass(250)
+      await first
+      cached.delete('ada')
+      const second = ask('ada')
+      timers.pass(10_000)
+      loads.at(-1)!.resolve('revoked')
+      expect(await second).toBe('revoked')
+      expect(stale).toEqual(['ada'])
+    })
   })
 
   it('is never kept with a time to live of 0, even if the source fails', async () => {

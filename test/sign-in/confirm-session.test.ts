@@ -6,9 +6,11 @@ import type { Provider } from '../../lib/providers/provider.ts'
 import type { ProvidersTable } from '../../lib/providers/providers-table.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
 import type { Sessions } from '../../lib/sessions/sessions.ts'
+import { consoleLogger } from '../../lib/shared/logger.ts'
 import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/complete-sign-in.ts'
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
+import { createBreakers } from '../../lib/web/core.ts'
 import { takeClock } from '../support/clock.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
@@ -61,7 +63,10 @@ describe.each(everyDatabase)('a newly started session (%s)', (_name, fresh) => {
   }
   const confirm = async (session: Partial<StartedSession> = {}): Promise<string> => {
     const sessions = { end: async () => void endedSessions++, logoutTokens } as unknown as Sessions
-    const confirmation = new SessionConfirmation(knex, { identities, sessions, providersTable })
+    const confirmation = new SessionConfirmation(
+      { knex, breakers: createBreakers(knex, consoleLogger) },
+      { identities, sessions, providersTable },
+    )
     const started = { provider, identity: ada(), userId: 'ada', relinked: false, ...session }
     return await confirmation.confirmOrEnd({} as Request, started).then(
       () => 'confirmed',

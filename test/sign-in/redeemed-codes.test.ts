@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import type { RedisClientType } from 'redis'
+import { consoleLogger } from '../../lib/shared/logger.ts'
 import { RedeemedCodes } from '../../lib/sign-in/attempts.ts'
+import { createBreakers } from '../../lib/web/core.ts'
 import { takeTimers } from '../support/clock.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { startPortal } from '../support/portal.ts'
@@ -11,6 +13,7 @@ import { Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 let states = 0
+const coreOf = (knex: Knex) => ({ knex, prefix, breakers: createBreakers(knex, consoleLogger) })
 const newState = () => `state-${Date.now()}-${states++}`
 
 /** Ten requests on each of two instances, at the same time. */
@@ -34,9 +37,7 @@ describe.each(everyDatabase)('on %s, a code', (_name, fresh) => {
   })
 
   it('is redeemed by one of twenty concurrent requests to two instances', async () => {
-    const [north, south] = [database.knex, second].map(
-      (knex) => new RedeemedCodes({ knex, prefix }, undefined),
-    )
+    const [north, south] = [database.knex, second].map((knex) => new RedeemedCodes(coreOf(knex), undefined))
     const claimed = await claimConcurrently(north!, south!)
     expect(claimed.filter(Boolean)).toHaveLength(1)
   })
@@ -45,7 +46,7 @@ describe.each(everyDatabase)('on %s, a code', (_name, fresh) => {
     const { knex } = database
     await knex('sso_redeemed_codes').delete()
     const state = newState()
-    await new RedeemedCodes({ knex, prefix }, undefined).claim(state)
+    await new RedeemedCodes(coreOf(knex), undefined).claim(state)
     const [row] = await knex('sso_redeemed_codes')
     expect(row).toEqual({
       id: expect.stringMatching(/^[\w-]{43}$/),
@@ -74,7 +75,7 @@ describe('with Redis, a code', () => {
 
   it('is redeemed by one of twenty concurrent requests to two instances, without the database', async () => {
     const other = await connectRedis()
-    const [north, south] = [redis, other].map((client) => new RedeemedCodes({ knex: unused, prefix }, client))
+    const [north, south] = [redis, other].map((client) => new RedeemedCodes(coreOf(unused), client))
     const claimed = await claimConcurrently(north!, south!)
     await other.close()
     expect(claimed.filter(Boolean)).toHaveLength(1)
@@ -83,7 +84,7 @@ describe('with Redis, a code', () => {
   it('leaves a marker that does not contain its state, until after its attempt has expired', async () => {
     const state = newState()
     const before = await markers()
-    await new RedeemedCodes({ knex: unused, prefix }, redis).claim(state)
+    await new RedeemedCodes(coreOf(unused), redis).claim(state)
     const [key, ...others] = (await markers()).filter((each) => !before.includes(each))
     expect([key, others]).toEqual([expect.stringMatching(/^portal-sso:redeemed:[\w-]{43}$/), []])
     const seconds = await redis.ttl(key!)
@@ -101,7 +102,7 @@ describe('with Redis, a code', () => {
     const silent = { ...redis, set: () => new Promise<never>(() => {}) }
     const timers = takeTimers()
     try {
-      const claim = new RedeemedCodes({ knex: unused, prefix }, silent).claim(newState())
+      const claim = new RedeemedCodes(coreOf(unused), silent).claim(newState())
       const refused = expect(claim).rejects.toMatchObject({ code: 'session_unavailable' })
       timers.pass(1000)
       await refused

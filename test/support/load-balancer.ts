@@ -40,6 +40,8 @@ export async function startLoadBalancer(): Promise<LoadBalancer> {
     onward.on('response', (response) => {
       res.writeHead(response.statusCode!, response.headers)
       response.pipe(res)
+      // The instance was killed while it was sending the response.
+      response.once('close', () => response.complete || res.destroy())
     })
     onward.on('error', (error) => res.writeHead(504).end(String(error)))
     req.pipe(onward)

@@ -15,6 +15,7 @@ const added: Indexes = {
     sso_providers_order: `portal, ${order}`,
     sso_providers_enabled: `portal, enabled, ${order}`,
     sso_providers_issuer: 'portal, issuer',
+    sso_providers_restorable: 'portal, removed_at',
   },
   sso_sessions: {
     sso_sessions_of_user: 'portal, user_id, created_at',
