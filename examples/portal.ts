@@ -37,6 +37,7 @@ if (redis) options.redis = redis
 const sso = await createPortalSso(options).catch((error: Error) => fail(error.message))
 
 const app = express()
+app.use(sso.healthRoutes())
 app.use(sso.session())
 app.use(sso.router())
 

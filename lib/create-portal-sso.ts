@@ -5,6 +5,7 @@ import { openDatabase } from './database/migrate.ts'
 import { ErrorHandler } from './events/error-handler.ts'
 import { EventLog } from './events/event-log.ts'
 import { RefusalLog } from './events/refusal-log.ts'
+import { ServiceHealth } from './health/service-health.ts'
 import { Logout } from './logout/logout.ts'
 import { Mail } from './mail/mail.ts'
 import { createMaintenance } from './maintenance/maintenance.ts'
@@ -34,13 +35,27 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
   const database = await openDatabase(settings)
   const outbound = createHttpClients(settings.outbound)
   const modules = createModules(settings, database, outbound)
-  return new PortalSso(modules, async () => {
-    modules.rateLimiter.stop()
-    await modules.maintenance.stop()
-    await modules.signIn.connectedProviders.close()
-    await outbound.close()
-    await database.close()
-  })
+  const { maintenance, rateLimiter, sessions, signIn } = modules
+  // Requests in flight come first, because they need all others; the database is last.
+  const close = async () =>
+    await closeAll([
+      () => sessions.drain(),
+      async () => rateLimiter.stop(),
+      () => signIn.healthProbes.stop(),
+      () => maintenance.stop(),
+      () => signIn.connectedProviders.close(),
+      () => outbound.close(),
+      async () => sessions.close(),
+      () => database.close(),
+    ])
+  return new PortalSso(modules, close)
+}
+
+/** Closes all parts in their order, even if closing one of them fails. @throws the first error */
+async function closeAll(parts: readonly (() => Promise<void>)[]): Promise<void> {
+  const errors: unknown[] = []
+  for (const close of parts) await close().catch((error: unknown) => errors.push(error))
+  if (errors.length > 0) throw errors[0]
 }
 
 type Database = Awaited<ReturnType<typeof openDatabase>>
@@ -99,6 +114,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
     logout,
     maintenance: createMaintenance(core, {
       ...shared,
+      healthProbes: signIn.healthProbes,
       adminMail: settings.adminMail,
       retentionDays: settings.events.retentionDays,
     }),
@@ -106,6 +122,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
     posted: [web.refuseCrossSitePosts, web.form, sessions.revalidate],
     rateLimits: settings.rateLimits,
     registration,
+    serviceHealth: new ServiceHealth(core, redis, settings.session.userCacheSeconds),
     signIn,
     testSignIns,
   }

@@ -7,6 +7,7 @@ export type { AdminOptions } from './admin/admin.ts'
 export type { BreakGlassApi } from './classic-login/break-glass.ts'
 export { createPortalSso } from './create-portal-sso.ts'
 export type { GuardOptions } from './guard.ts'
+export type { Health, PartHealth } from './health/service-health.ts'
 export type { Mailer, MailMessage } from './mail/mail.ts'
 export type { OutboundSettings } from './oidc/http-client.ts'
 export type { LinkingOptions, PortalSsoOptions, SessionOptions } from './options.ts'
@@ -58,7 +59,7 @@ export type { ProviderFilter, ProvidersApi } from './management/providers-api.ts
 export { ProviderTestError, type UpdateOptions } from './management/save-provider.ts'
 export type { ProviderTest } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
-export type { Check, Provider } from './providers/provider.ts'
+export type { Check, Provider, ProviderHealth } from './providers/provider.ts'
 export type {
   AssertionAudience,
   ClientAuthentication,

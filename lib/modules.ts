@@ -4,6 +4,7 @@ import type { ClassicLogin } from './classic-login/classic-login.ts'
 import type { ErrorHandler } from './events/error-handler.ts'
 import type { EventLog } from './events/event-log.ts'
 import type { RefusalLog } from './events/refusal-log.ts'
+import type { ServiceHealth } from './health/service-health.ts'
 import type { Logout } from './logout/logout.ts'
 import type { Maintenance } from './maintenance/maintenance.ts'
 import type { ManagementContext } from './management/context.ts'
@@ -42,6 +43,7 @@ export interface Modules {
   rateLimits: RateLimits | false
   refusalLog: RefusalLog
   registration: Registrations
+  serviceHealth: ServiceHealth
   sessions: Sessions
   signIn: SignIn
   testSignIns: TestSignIns

@@ -4,6 +4,7 @@ import { BreakGlassApi } from './classic-login/break-glass.ts'
 import { HistoryApi } from './events/event-history.ts'
 import type { PortalEvents } from './events/event-log.ts'
 import { type GuardOptions, guard } from './guard.ts'
+import { type Health, healthRoutes } from './health/service-health.ts'
 import { IdentitiesApi } from './management/identities-api.ts'
 import { ProvidersApi } from './management/providers-api.ts'
 import { rotateSecrets } from './management/rotate-secrets.ts'
@@ -93,9 +94,10 @@ export class PortalSso extends PortalApi {
    * @param options `own: true` if the host mounts its own express-session before it
    */
   session(options: SessionMiddlewareOptions = {}): RequestHandler {
-    const { errorHandler, sessions } = this.#modules
+    const { errorHandler, serviceHealth, sessions } = this.#modules
     const routes = this.#hostMiddleware.watchSession(Router())
-    if (!options.own) routes.use(sessions.cookieSession())
+    if (options.own) serviceHealth.usesHostSession = true
+    else routes.use(sessions.cookieSession())
     // Errors of either get our error page; the host's would show their message.
     return routes.use(sessions.identify, errorHandler.handle)
   }
@@ -175,10 +177,30 @@ export class PortalSso extends PortalApi {
   }
 
   /**
-   * Stops the maintenance and closes what the plugin opened. The host's own Knex instance and Redis client stay open. Call it after
-   * the server has closed and before you close those. A second call waits for the first.
+   * Checks database, Redis, migrations and clock, within a second and at most once a second. Providers are not part of it: see
+   * `sso.providers.list`.
+   */
+  async health(): Promise<Health> {
+    return await this.#modules.serviceHealth.check()
+  }
+
+  /**
+   * `GET /livez` and `GET /readyz` for orchestrators: `app.use(sso.healthRoutes())`, before `sso.session()`. `/livez` responds with 200
+   * as long as the process responds at all. `/readyz` responds with 503 only if guarded pages would, or while the instance is closing.
+   */
+  healthRoutes(): Router {
+    return healthRoutes(this.#modules.serviceHealth)
+  }
+
+  /**
+   * Waits up to ten seconds for the requests in flight, stops the maintenance and closes what the plugin opened. The host's own Knex
+   * instance and Redis client stay open. Call it after the server has stopped accepting requests, and before you close those. A second
+   * call waits for the first.
+   *
+   * @throws the first error of what could not be closed; everything else is closed all the same
    */
   async close(): Promise<void> {
+    this.#modules.serviceHealth.isClosing = true
     this.#closed ??= this.#close()
     await this.#closed
   }

@@ -21,6 +21,8 @@ const kindLabels: Record<EventKind, string> = {
   'provider-sign-in-tested': 'Sign-in tested',
   'provider-retiring': 'Provider retiring',
   'provider-retired': 'Provider retired',
+  'provider-unavailable': 'Provider unavailable',
+  'provider-recovered': 'Provider available again',
   'client-secret-expiring': 'Client secret expiring',
   'secrets-rotated': 'Secrets rotated',
   'admin-consent': 'Admin consent',

@@ -116,6 +116,8 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
   return asyncHandler(async (req, res) => {
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
+    if (connection.health && req.query.anyway === undefined)
+      return await signIn.refusals.warnOfOutage(req, res, { slug: provider.slug, returnTo, reauthentication })
     try {
       // The query only says that an account is to be proved. The sealed cookie says for which registration.
       const isProof = req.query.proving !== undefined
@@ -216,8 +218,7 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       const { kind } = taken.attempt.purpose
       if (!modules.sessions.hasStarted(req)) await record(req, `its purpose was ${kind}; the user continues`)
     } catch (error) {
-      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls }))
-        return await record(req, 'an administrator returned from a consent')
+      if (await showConsentReturn(req, res, provider, { pages, urls: core.urls })) return
       if (received && refusal.provider && refusal.backHref === undefined)
         refusal.signOutHref = await offerSignOut(req, res, connection, { ...received, error }).catch(
           () => undefined,

@@ -16,6 +16,7 @@ import * as clientDetection from './migrations/008-client-detection.ts'
 import * as pushedRequests from './migrations/009-pushed-requests.ts'
 import * as indexesForLargeTables from './migrations/010-indexes-for-large-tables.ts'
 import * as sessionEndings from './migrations/011-session-endings.ts'
+import * as providerHealth from './migrations/012-provider-health.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -37,6 +38,7 @@ const migrations: Migration[] = [
   { name: '009-pushed-requests', ...pushedRequests },
   { name: '010-indexes-for-large-tables', ...indexesForLargeTables },
   { name: '011-session-endings', ...sessionEndings },
+  { name: '012-provider-health', ...providerHealth },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

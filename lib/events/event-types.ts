@@ -43,7 +43,7 @@ export interface SessionsEndedEvent extends EventFields<'sessions-ended'> {
   provider?: string | undefined
   /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
-  /** Number of ended sessions. */
+  /** Number of sessions at that time. The event is recorded before they end. */
   detail: { sessions: number }
 }
 
@@ -204,6 +204,18 @@ export interface ClientSecretExpiringEvent extends ProviderEventFields<'client-s
   detail: { days: number; end: string }
 }
 
+/** A provider fails, as a probe of the portal has confirmed. Recorded once for each outage. */
+export interface ProviderUnavailableEvent extends ProviderEventFields<'provider-unavailable'> {
+  /** The endpoint that fails, and how: see `ProviderHealth`. */
+  detail: { endpoint: 'metadata' | 'keys' | 'token'; fault: 'unreachable' | 'server-error' | 'unusable' }
+}
+
+/** A provider works again: a probe or a sign-in has succeeded. */
+export interface ProviderRecoveredEvent extends ProviderEventFields<'provider-recovered'> {
+  /** When the outage was confirmed. ISO 8601. */
+  detail: { since: string }
+}
+
 /** A removed provider was deleted for good after 30 days. */
 export interface ProviderPurgedEvent extends ProviderEventFields<'provider-purged'> {}
 
@@ -232,6 +244,8 @@ export type PortalEvent =
   | ProviderRetiringEvent
   | ProviderRetiredEvent
   | ProviderPurgedEvent
+  | ProviderUnavailableEvent
+  | ProviderRecoveredEvent
   | ClientSecretExpiringEvent
   | ProviderSignInTestedEvent
   | BreakGlassEvent

@@ -1,12 +1,12 @@
-import { setImmediate } from 'node:timers/promises'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
+import type { HealthProbes } from '../health/health-probes.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Outage } from '../shared/outage.ts'
-import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { DAY, HOUR, MINUTE, nextTurn, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { toProblem } from '../web/pages.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
@@ -77,6 +77,7 @@ export function createMaintenance(
   core: Core,
   modules: {
     events: EventLog
+    healthProbes: HealthProbes
     refusalLog: RefusalLog
     sessions: Sessions
     mail: Mail | undefined
@@ -85,12 +86,13 @@ export function createMaintenance(
     retentionDays: number
   },
 ): Maintenance {
-  const { events, refusalLog, sessions, mail, adminMail, retentionDays } = modules
+  const { events, healthProbes, refusalLog, sessions, mail, adminMail, retentionDays } = modules
   const tasks = {
     'summarize omitted records': () => refusalLog.summarize(),
     'retire providers': () => retireDueProviders(core, events, sessions),
     'end sessions': () => sessions.finishAbandonedEndings(),
     'warn of expiring secrets': () => warnExpiringSecrets(core, { events, mail, adminMail }),
+    'probe failing providers': () => healthProbes.probeDue(),
     'purge removed providers': () => purgeRemovedProviders(core, events),
     'delete sessions': () => deleteInBatches(core, 'sso_sessions', 'expires_at', HOUR),
     // The mail limits count the codes of the last hour.
@@ -154,6 +156,6 @@ async function deleteInBatches(
       .pluck('id')
     if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
     if (ids.length < batchSize) return
-    await setImmediate()
+    await nextTurn()
   }
 }

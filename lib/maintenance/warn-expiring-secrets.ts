@@ -13,7 +13,12 @@ interface Warning {
   /** the threshold that was reached */
   days: number
 }
-type WarnedRow = ProviderRow & { id: string; expiry_warned: string | null }
+type WarnedRow = ProviderRow & {
+  id: string
+  expiry_warned: string | null
+  client_secret_expires_at: string
+  removed_at: string | null
+}
 
 const rowsPerQuery = 500
 /** leaves the rest for the next run, so that a mail server that hangs does not block the other tasks */
@@ -31,28 +36,32 @@ interface WarningModules {
 /** No user can sign in with an expired client secret. Warns in the log, as an event and by mail, once for each threshold. */
 export async function warnExpiringSecrets(core: Core, modules: WarningModules): Promise<void> {
   const deadline = Date.now() + runTimeoutMs
-  let rows = await findExpiring(core, '')
+  let rows = await findExpiring(core, undefined)
   while (rows.length > 0) {
     for (const row of rows) {
       if (Date.now() > deadline) return
+      if (row.removed_at !== null) continue
       const provider = providerFromRow(row)
       const warning = dueWarning(provider, JSON.parse(row.expiry_warned ?? 'null') as Warning | null)
       if (warning && (await recordWarning(core, row, warning))) await warn(core, modules, provider)
     }
-    rows = await findExpiring(core, rows.at(-1)?.id ?? '')
+    rows = await findExpiring(core, rows.at(-1))
   }
 }
 
-/** @param afterId last id of the previous query */
-async function findExpiring({ knex }: Core, afterId: string): Promise<WarnedRow[]> {
+/** Reads them by the index of the date: a condition for removed rows would make SQLite read all others. @param last of the previous query */
+async function findExpiring({ knex }: Core, last: WarnedRow | undefined): Promise<WarnedRow[]> {
   const latest = new Date(Date.now() + Math.max(...thresholdDays) * DAY).toISOString()
-  return await knex('sso_providers')
-    .select(providerColumns(), 'expiry_warned')
-    .whereNull('removed_at')
+  const expiring = knex('sso_providers')
+    .select(providerColumns(), 'expiry_warned', 'client_secret_expires_at', 'removed_at')
     .where('client_secret_expires_at', '<=', latest)
-    .where('id', '>', afterId)
-    .orderBy('id')
+    .orderBy(['client_secret_expires_at', 'id'])
     .limit(rowsPerQuery)
+  if (!last) return await expiring
+  const { client_secret_expires_at: date, id } = last
+  return await expiring
+    .where('client_secret_expires_at', '>=', date)
+    .whereNot((earlier) => earlier.where({ client_secret_expires_at: date }).where('id', '<=', id))
 }
 
 /** @returns false when another instance recorded it first, and sends the warning */

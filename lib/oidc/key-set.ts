@@ -157,7 +157,7 @@ export const keyRequest = {
   redirect: 'manual',
 } as const
 
-async function readKeySet(response: Response): Promise<JSONWebKeySet> {
+export async function readKeySet(response: Response): Promise<JSONWebKeySet> {
   const { status } = response
   const message = `the key set responded with status ${status}`
   // The provider is overloaded or down: it refuses nothing of the user.

@@ -169,7 +169,8 @@ function createKeySet(
   })
 }
 
-async function readMetadata(provider: Provider, outbound: HttpClient): Promise<ProviderMetadata> {
+/** Discovers the provider of a row. @throws if the document cannot be used, or names another issuer */
+export async function readMetadata(provider: Provider, outbound: HttpClient): Promise<ProviderMetadata> {
   const metadata = await discover(provider, outbound)
   // OpenID Connect Discovery 1.0, 4.3: identical, because the `iss` of every token is compared with it.
   assertIssuer(metadata, provider.issuer)

@@ -32,8 +32,22 @@ export interface Provider extends Readonly<StoredSettings> {
   readonly relinkSince?: string | undefined
   /** Result of the last connection test. */
   readonly lastTest?: { readonly at: string; readonly checks: readonly Check[] } | undefined
+  /** Present while it fails, as a probe of the portal has confirmed. Omitted: no known fault. */
+  readonly health?: ProviderHealth | undefined
   /** Incremented by every change of the row that affects sign-ins. */
   readonly version: number
+}
+
+/** A fault of a provider. Failed sign-ins only cause the probe that confirms it, because a browser can make one fail. */
+export interface ProviderHealth {
+  /** Since when it fails. ISO 8601. */
+  readonly since: string
+  /** When the portal last probed it. ISO 8601. */
+  readonly checkedAt: string
+  /** The endpoint that fails: the discovery document, the key set or the token endpoint. */
+  readonly endpoint: 'metadata' | 'keys' | 'token'
+  /** `unreachable`: no response in time. `server-error`: status 5xx. `unusable`: a document that no sign-in can use. */
+  readonly fault: 'unreachable' | 'server-error' | 'unusable'
 }
 
 /** One result of the connection test. */

@@ -6,7 +6,7 @@ import { selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
-import { type Check, type Provider, slugPattern } from './provider.ts'
+import { type Check, type Provider, type ProviderHealth, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
 import {
   changedSettings,
@@ -58,6 +58,11 @@ export type ProviderRow = Readonly<Record<string, unknown>>
 export const providerColumns = (): Record<string, string> =>
   Object.fromEntries([...stateNames, ...storedSettingNames()].map((name) => [name, columnOf(name)]))
 
+/** Columns of `sso_provider_health`, for reads of both tables. */
+export const healthColumns = ['failing_since', 'endpoint', 'fault', 'checked_at'] as const
+type HealthRow = Readonly<Record<(typeof healthColumns)[number], unknown>>
+
+const healthJoin = ['sso_provider_health', 'provider_id', 'id'] as const
 /** Selects providers of a portal. Omitted: all. */
 export interface ProviderSelection {
   /** only those that users can sign in with now */
@@ -81,14 +86,16 @@ export const providersPerPage = 50
 const maxNamed = 1000
 
 /** Decides whether a connection was built from the row as it is now. */
-export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication'>
-type StateRow = Pick<Provider, 'id' | 'version'> & {
-  enabled: unknown
-  reauthentication: Provider['reauthentication'] | null
-  retire_at: string | null
-}
+export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication' | 'health'>
+type StateRow = Pick<Provider, 'id' | 'version'> &
+  HealthRow & {
+    enabled: unknown
+    reauthentication: Provider['reauthentication'] | null
+    retire_at: string | null
+  }
 
-const stateOfProvider = `select id, version, enabled, reauthentication, retire_at from sso_providers
+const stateOfProvider = `select id, version, enabled, reauthentication, retire_at, failing_since, endpoint, fault, checked_at
+  from sso_providers left join sso_provider_health on provider_id = id
   where portal = ? and slug = ? and removed_at is null`
 
 /** The members of an enabled provider that the login page needs. */
@@ -130,7 +137,9 @@ export class ProvidersTable {
 
   /** In the order of the login page. */
   async list(portal: string, selection: ProviderSelection = {}): Promise<Provider[]> {
-    const rows: ProviderRow[] = await this.#selected(portal, selection).select(this.#columns)
+    const rows: ProviderRow[] = await this.#selected(portal, selection)
+      .leftJoin(...healthJoin)
+      .select(this.#columns, ...healthColumns)
     return rows.map(providerFromRow)
   }
 
@@ -194,7 +203,11 @@ export class ProvidersTable {
   /** @param slug untrusted: text that cannot be a slug never reaches the database (PostgreSQL fails on a NUL) */
   async find(portal: string, slug: unknown): Promise<Provider | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const row = await this.#rows().select(this.#columns).where({ portal, slug }).first()
+    const row = await this.#rows()
+      .leftJoin(...healthJoin)
+      .select(this.#columns, ...healthColumns)
+      .where({ portal, slug })
+      .first()
     return row && providerFromRow(row)
   }
 
@@ -209,6 +222,7 @@ export class ProvidersTable {
       version,
       reauthentication: reauthentication ?? undefined,
       enabled: isEnabled({ enabled, retireAt }),
+      health: row.failing_since ? healthFromRow(row) : undefined,
     }
   }
 
@@ -317,6 +331,7 @@ export class ProvidersTable {
       })
     // Settings that were tested together must be saved together.
     if (updated === 0) throw conflictError(provider)
+    await this.#clearHealth(provider.id)
     return await this.get(provider.portal, provider.slug)
   }
 
@@ -341,6 +356,7 @@ export class ProvidersTable {
     const retired = how.endsSessions && { retire_at: now }
     const changes = { enabled: false, ...removed, ...retired, ...this.#newVersion(now) }
     await this.#rows().where({ id }).update(changes)
+    await this.#clearHealth(id)
   }
 
   /** @param slug omitted: no provider is recommended */
@@ -426,6 +442,11 @@ export class ProvidersTable {
     return this.#knex('sso_providers').whereNull('removed_at')
   }
 
+  /** The fault of earlier settings says nothing about the new ones. A disabled provider is not probed. */
+  async #clearHealth(id: string): Promise<void> {
+    await this.#knex('sso_provider_health').where({ provider_id: id }).delete()
+  }
+
   /** Other instances read a row again, and drop its connection, when its version changes. */
   #newVersion(now = new Date().toISOString()): object {
     return { version: this.#knex.raw('version + 1'), updated_at: now }
@@ -506,8 +527,13 @@ export function providerFromRow(row: ProviderRow): Provider {
     ...(state as Pick<Provider, (typeof stateNames)[number]>),
     enabled: isEnabled(state),
     recommended: Boolean(row.recommended),
+    health: row.failing_since ? healthFromRow(row) : undefined,
     lastTest: lastTest === undefined ? undefined : (JSON.parse(String(lastTest)) as Provider['lastTest']),
   }
+}
+
+function healthFromRow({ failing_since: since, endpoint, fault, checked_at: checkedAt }: Partial<HealthRow>) {
+  return { since, endpoint, fault, checkedAt } as ProviderHealth
 }
 
 /** After its retirement date a provider is disabled for every caller, even if the row is still enabled. */

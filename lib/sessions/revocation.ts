@@ -1,9 +1,8 @@
-import { setImmediate } from 'node:timers/promises'
 import type { Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { withTimeout } from '../shared/time.ts'
+import { nextTurn, withTimeout } from '../shared/time.ts'
 import type { Breakers } from '../web/core.ts'
 import { destroyTogether } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
@@ -83,7 +82,7 @@ export class Revocation {
     const { breakers, logger } = this.#modules
     try {
       for (let at = 0; at < sessionIds.length; at += storeBatchSize) {
-        if (at > 0) await setImmediate()
+        if (at > 0) await nextTurn()
         await destroyTogether(store, sessionIds.slice(at, at + storeBatchSize))
       }
     } catch (error) {

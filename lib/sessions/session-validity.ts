@@ -70,8 +70,7 @@ export class SessionValidity {
 
   /** The row is about to be written, so the first request need not read it. Call before the write: a revocation comes after it. */
   expect(sessionId: string): void {
-    const now = Date.now()
-    this.#cache.set(sessionId, { at: now }, now)
+    this.#cache.set(sessionId, { at: this.#clock.now() }, Date.now())
   }
 
   /** Reads the row itself, never the cache. */

@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { setImmediate } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { changeRows, insertInto } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
-import { MINUTE, SECOND } from '../shared/time.ts'
+import { MINUTE, nextTurn, SECOND } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
@@ -257,7 +256,7 @@ export class SessionsTable {
       const rows: SealedRow[] = await query.limit(batchSize)
       if (rows.length === batchSize) {
         ending ??= await this.recordEnding(match)
-        await setImmediate()
+        await nextTurn()
       }
       const ids = rows.map(({ id }) => id)
       const deleted = ids.length > 0 ? await this.#knex('sso_sessions').whereIn('id', ids).delete() : 0

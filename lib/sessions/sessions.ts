@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { callbackify, promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
@@ -55,8 +56,10 @@ export interface EndedSession {
   signedInVia: SignedInVia | undefined
 }
 
-/** The `keyScope` of each instance in this process. Two instances may have one prefix. */
-const liveInstances = new Set<string>()
+/** How many instances in this process have a `keyScope`. Two instances may have the same. */
+const liveInstances = new Map<string, number>()
+const drainTimeoutMs = 10_000
+const drainPollMs = 20
 const sharedSession =
   'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
 
@@ -100,6 +103,8 @@ export class Sessions {
   readonly #identified = new WeakSet<Request>()
   /** identified while the database was down, by what this instance remembered */
   readonly #staleRequests = new WeakSet<Request>()
+  /** responses that are not finished yet */
+  readonly #open = new Set<Response>()
   /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
   readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
@@ -142,7 +147,7 @@ export class Sessions {
     this.#redisStore = redis && new TimeLimitedRedisStore(redis, limits, core.prefix)
     // Sessions that this instance revokes before its first request are destroyed in Redis, too.
     if (this.#redisStore) this.#stores.set(this.#redisStore as Store, true)
-    liveInstances.add(core.keyScope)
+    liveInstances.set(core.keyScope, (liveInstances.get(core.keyScope) ?? 0) + 1)
     this.passport.serializeUser(this.serializeUser)
   }
 
@@ -157,7 +162,10 @@ export class Sessions {
     this.#ownStores.add(store)
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
+    const open = this.#open
     return (req, res, next) => {
+      // A WebSocket handshake has no Express, and only a stand-in for a response, which may emit no event.
+      if ('app' in req && !res.closed) open.add(res.once('close', open.delete.bind(open, res)))
       // The only instance needs no view, unless cookie-session replaces `req.session`.
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       if (view) openSession(view, res, next)
@@ -203,6 +211,10 @@ export class Sessions {
       return next()
     }
     this.#identified.add(req)
+    const open = this.#open
+    // Sessions of the host.
+    if ('app' in req && !res.closed && !open.has(res))
+      open.add(res.once('close', open.delete.bind(open, res)))
     if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
@@ -280,6 +292,20 @@ export class Sessions {
   /** True if `start` has started a session for this request. */
   hasStarted(req: Request): boolean {
     return this.#signIns.has(req)
+  }
+
+  /** Waits until the requests in flight have their responses, at most ten seconds: a client may never read its own. */
+  async drain(): Promise<void> {
+    const deadline = Date.now() + drainTimeoutMs
+    while (this.#open.size > 0 && Date.now() < deadline) await sleep(drainPollMs)
+  }
+
+  /** This instance serves no request any more, so it needs no protection from others in this process. */
+  close(): void {
+    const { keyScope } = this.#core
+    const others = (liveInstances.get(keyScope) ?? 1) - 1
+    if (others > 0) liveInstances.set(keyScope, others)
+    else liveInstances.delete(keyScope)
   }
 
   /** Signs the user of this request out here. */

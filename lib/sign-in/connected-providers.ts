@@ -2,9 +2,10 @@ import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
+import type { HealthProbes } from '../health/health-probes.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import type { ProviderClient } from '../oidc/provider-client.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { Provider, ProviderHealth } from '../providers/provider.ts'
 import type { ProviderState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
@@ -24,6 +25,8 @@ const metadataTtlMs = 3_600_000
 const rediscoveryCooldownMs = 5_000
 /** The strategy of a dropped connection stays registered this long, because a response may be in flight. */
 const strategyGraceMs = 60_000
+/** A provider from which no user has returned for so long may be down: then users see an error page of their browser. */
+const unansweredMs = 10_000
 
 /** Loads openid-client, jose and passport-openidconnect with the first use of a provider, so that the portal starts faster. */
 async function loadProtocol() {
@@ -38,6 +41,7 @@ export interface ConnectionContext {
   readonly urls: PortalUrls
   readonly attempts: Attempts
   readonly providersTable: ProvidersTable
+  readonly healthProbes: HealthProbes
   readonly outbound: HttpClients
   readonly passport: InstanceType<PassportStatic['Passport']>
   readonly rateLimiter: RateLimiter
@@ -57,6 +61,8 @@ interface BuiltClient {
 export class ProviderConnection {
   readonly provider: Provider
   readonly router: Router
+  /** as the row is now; a change of it is no new version */
+  health: ProviderHealth | undefined
   readonly #name: string
   readonly #context: ConnectionContext
   #current: BuiltClient | undefined
@@ -65,10 +71,13 @@ export class ProviderConnection {
   #builds = 0
   #dropped = false
   #nextRediscoveryAt = 0
+  /** the first authorization request since a user returned from the provider */
+  #unansweredSince: number | undefined
 
   constructor(provider: Provider, name: string, context: ConnectionContext) {
     this.provider = provider
     this.#name = name
+    this.health = provider.health
     this.#context = context
     this.router = context.buildRouter(this)
   }
@@ -94,6 +103,12 @@ export class ProviderConnection {
    */
   async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
     const strategyName = await this.#readyStrategy()
+    const now = Date.now()
+    this.#unansweredSince ??= now
+    if (now - this.#unansweredSince >= unansweredMs) {
+      this.#unansweredSince = now
+      this.#context.healthProbes.suspect(this.provider)
+    }
     return await new Promise((resolve, reject) => {
       const step = { ...request, step: 'begin', onRedirectUrl: resolve } satisfies Begin
       const run = this.#context.passport.authenticate(strategyName, step as object) as RequestHandler
@@ -128,7 +143,10 @@ export class ProviderConnection {
     res: Response,
     received: Pick<Finish, 'response' | 'attempt' | 'trace'>,
   ): Promise<ValidatedSignIn> {
+    this.#unansweredSince = undefined
     const strategyName = await this.#readyStrategy()
+    const { healthProbes } = this.#context
+    const onFault = () => healthProbes.suspect(this.provider, true)
     const onWrongCode = async () => {
       const { portal, slug } = this.provider
       this.#context.rateLimiter.count(
@@ -136,13 +154,14 @@ export class ProviderConnection {
         failedExchangeKey(req, () => portal, slug),
       )
     }
-    const step = { ...received, step: 'finish', onWrongCode } satisfies Finish
+    const step = { ...received, step: 'finish', onWrongCode, onFault } satisfies Finish
     const { passport } = this.#context
     const validated = await promisify<unknown>((done) => {
       const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
       run(req, res, (error: unknown) => done(error, undefined))
     })()
     if (!validated) throw new PortalSsoError('response_invalid', 'the strategy failed')
+    if (this.health) healthProbes.recover({ ...this.provider, health: this.health })
     return validated as ValidatedSignIn
   }
 
@@ -208,6 +227,7 @@ export class ProviderConnection {
     const succession = { previous: this.#latestClient, onMoved: () => this.#expire() }
     const building = createProviderClient(provider, credentials, httpClient, succession)
     const client = await building.catch((cause: unknown) => {
+      this.#context.healthProbes.suspect(provider)
       // Waiting would not help: the settings, or the provider's own, are wrong.
       const code = cause instanceof IssuerMismatchError ? 'provider_error' : 'provider_unavailable'
       throw new PortalSsoError(code, 'the provider cannot be used', { cause })
@@ -258,14 +278,22 @@ export class ConnectedProviders {
   }
 
   /** @returns the connection that was built from the row as it is now */
-  #current({ enabled, id, reauthentication, version }: ProviderState): ProviderConnection | undefined {
+  #current({
+    enabled,
+    health,
+    id,
+    reauthentication,
+    version,
+  }: ProviderState): ProviderConnection | undefined {
     const connection = this.#connections.get(id)
     // A retirement disables a provider by the clock, and a test sign-in finds out about re-authentication, without a new version.
     const isCurrent =
       connection?.provider.version === version &&
       connection.provider.enabled === enabled &&
       connection.provider.reauthentication === reauthentication
-    return isCurrent ? connection : undefined
+    if (!isCurrent) return undefined
+    connection.health = health
+    return connection
   }
 
   /**
@@ -275,6 +303,9 @@ export class ConnectedProviders {
   readonly route = asyncHandler(async (req, res, next) => {
     const find = () => this.#find(this.#core.portalOf(req), req.params.provider)
     const connection = await this.#core.breakers.database.run(find)
+    // While users try, the probes come sooner.
+    if (connection?.health)
+      this.#context.healthProbes.suspect({ ...connection.provider, health: connection.health })
     this.#unknown ??= this.#context.buildRouter()
     const router = connection?.router ?? this.#unknown
     router(req, res, next)

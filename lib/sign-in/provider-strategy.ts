@@ -49,6 +49,8 @@ export interface Finish {
   trace?: Trace | undefined
   /** called before the exchange fails, if the code was wrong or the token response malformed */
   onWrongCode?: (() => Promise<void>) | undefined
+  /** called before the exchange fails, if the provider was to blame */
+  onFault?: (() => void) | undefined
 }
 
 /** A validated authorization response. */
@@ -205,7 +207,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   private async validate(
     address: string,
-    { response, attempt, trace, onWrongCode }: Finish,
+    { response, attempt, trace, onWrongCode, onFault }: Finish,
   ): Promise<ValidatedSignIn> {
     const { nonce, codeVerifier, startedAt: askedAt } = attempt
     // Built from the configured URL: the Host header must not influence the redirect_uri.
@@ -214,6 +216,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
       const code = response.parameters.get('code') ?? ''
       const secrets = [code, response.state, nonce, codeVerifier, ...this.client.secrets]
       trace?.({ failure: error })
+      if (isProviderFault(error)) onFault?.()
       return refusalOf(error, secrets)
     }
     try {
@@ -282,6 +285,12 @@ const stateStore: OpenIDConnectStrategy.SessionStore = {
   verify(_req, _state, done) {
     done(new Error('never reached'))
   },
+}
+
+/** No response, status 5xx, or keys that cannot be used. An error in the authorization response is no fault: a browser sends it. */
+function isProviderFault(error: unknown): boolean {
+  if (error instanceof client.AuthorizationResponseError) return false
+  return isUnreachable(error) || (error instanceof CheckError && error.code === 'jwks_uri')
 }
 
 /** The user has done nothing yet, so a refusal means that a setting is wrong, here or at the provider. */

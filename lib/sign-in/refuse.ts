@@ -3,7 +3,7 @@ import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import { describeError, type ProblemCode } from '../shared/errors.ts'
+import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { type NextStep, type Pages, toProblem } from '../web/pages.ts'
 import type { PortalUrls } from '../web/urls.ts'
@@ -87,6 +87,34 @@ export class Refusals {
         ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
       placeholders: { provider: provider?.displayName ?? '' },
+    })
+  }
+
+  /**
+   * Shown before the redirect to a provider that is down, where the user would only see an error page of the browser. Not a refusal,
+   * so nothing is recorded: the outage has its event.
+   */
+  async warnOfOutage(
+    req: Request,
+    res: Response,
+    {
+      slug,
+      returnTo,
+      reauthentication,
+    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { slug: string },
+  ): Promise<void> {
+    const { homePath, urls } = this.#core
+    const given = Object.entries(req.query).filter(([, value]) => typeof value === 'string')
+    const same = Object.fromEntries(given) as Record<string, string>
+    const query = { returnTo, ...reauthenticationQuery(reauthentication) }
+    const problem = new PortalSsoError('provider_unavailable', 'the last probe found a fault')
+    await this.#pages.problem(req, res, problem, {
+      reference: undefined,
+      nextSteps: [
+        { label: 'continueAnyway', href: urls.path(`/login/${slug}`, { ...same, anyway: '1' }) },
+        { label: 'anotherWay', href: urls.path('/login', query) },
+        ...(req.user ? [{ label: 'home', href: homePath } as const] : []),
+      ],
     })
   }
 }

@@ -1,5 +1,6 @@
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
+import { HealthProbes } from '../health/health-probes.ts'
 import type { Mail } from '../mail/mail.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { RedisLike } from '../sessions/redis-client.ts'
@@ -27,6 +28,7 @@ export class SignIn {
   readonly browserHints: BrowserHints
   readonly completion: SignInCompletion
   readonly connectedProviders: ConnectedProviders
+  readonly healthProbes: HealthProbes
   readonly notifications: SignInMethodNotifications
   readonly pendingRegistrations: PendingRegistrations
   readonly reauthentication: Reauthentication
@@ -62,9 +64,11 @@ export class SignIn {
     this.reauthentication = new Reauthentication(core, { ...modules, identities })
     this.refusals = new Refusals(core, pages, refusalLog)
     this.resolver = new IdentityResolver(users, registrationPolicy, linking.endOtherSessions)
+    this.healthProbes = new HealthProbes(core, modules)
     this.connectedProviders = new ConnectedProviders(core, {
       ...modules,
       attempts: this.attempts,
+      healthProbes: this.healthProbes,
       passport: modules.sessions.passport,
     })
     const endsOtherSessions = linking.endOtherSessions

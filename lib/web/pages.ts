@@ -88,7 +88,16 @@ export interface Branding {
 
 /** A link on the page of a problem. */
 export interface NextStep {
-  label: 'tryAgain' | 'otherAccount' | 'signOutFirst' | 'adminConsent' | 'chooseProvider' | 'goBack' | 'home'
+  label:
+    | 'tryAgain'
+    | 'continueAnyway'
+    | 'anotherWay'
+    | 'otherAccount'
+    | 'signOutFirst'
+    | 'adminConsent'
+    | 'chooseProvider'
+    | 'goBack'
+    | 'home'
   href: string
 }
 

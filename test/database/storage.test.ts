@@ -17,6 +17,7 @@ import type { User } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { createBreakers } from '../../lib/web/core.ts'
 import { everyEmptyDatabase, type FreshDatabase, openMigrated } from '../support/databases.ts'
+import { recordDeletions } from '../support/deletions.ts'
 import { testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -647,7 +648,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         expect(await table().lastSeen(sessionId)).toBeUndefined()
       })
 
-      it('removes more sessions than fit into one statement, and no concurrent call returns early', async () => {
+      it('removes more sessions than fit into one statement, with a turn for other requests in between, and no concurrent call returns early', async () => {
         const many = Array.from({ length: 1203 }, (_, n) => ({
           id: digest(`${portal}-${n}`),
           portal,
@@ -658,8 +659,13 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
           expires_at: '2030-01-01T00:00:00.000Z',
         }))
         await knex.batchInsert('sso_sessions', many, 100)
+        const match = { portal, userId: 'many' }
+        const batches = await recordDeletions(knex, 'sso_sessions', () => idsOf(match))
+        expect(batches).toEqual([250, 250, 250, 250, 203])
+        expect(await knex('sso_session_endings')).toEqual([])
+        await knex.batchInsert('sso_sessions', many, 100)
         const removeAll = async () => {
-          await idsOf({ portal, userId: 'many' })
+          await idsOf(match)
           return (await rows().pluck('id')).length
         }
         expect(await Promise.all([removeAll(), removeAll(), removeAll()])).toEqual([0, 0, 0])

@@ -4,8 +4,10 @@ import knexModule, { type Knex } from 'knex'
 import { createPortalSso, type EventKind } from '../../lib/index.ts'
 import { Maintenance } from '../../lib/maintenance/maintenance.ts'
 import { sanitizingLogger } from '../../lib/shared/logger.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
+import { recordDeletions } from '../support/deletions.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
@@ -273,6 +275,56 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
     })
   })
 
+  it('reads only the providers that are due, by an index', async () => {
+    const statements: Knex.Sql[] = []
+    const record = ({ sql, bindings }: Knex.Sql) => {
+      if (/^select .*sso_providers/.test(sql)) statements.push({ sql, bindings } as Knex.Sql)
+    }
+    const { sso } = await instance()
+    knex.on('query', record)
+    await sso.runMaintenance()
+    knex.removeListener('query', record)
+    const explain = name === 'SQLite' ? 'explain query plan' : 'explain'
+    const plans = await knex.transaction(async (trx) => {
+      if (name === 'PostgreSQL') await trx.raw('set local enable_seqscan = off')
+      const read = async ({ sql, bindings }: Knex.Sql) =>
+        JSON.stringify(await trx.raw(`${explain} ${sql.replace(/\$\d+/g, '?')}`, bindings as Knex.Value[]))
+      return await Promise.all(statements.map(read))
+    })
+    expect(plans).toEqual([
+      expect.stringContaining('sso_providers_retire'),
+      expect.stringContaining('sso_providers_secret_expiry'),
+      expect.stringContaining('sso_providers_removed'),
+    ])
+  })
+
+  it('deletes and retires by the database’s time, if the clock of this server is wrong', async () => {
+    const inHours = (hours: number) => new Date(Date.now() + hours * 3_600_000).toISOString()
+    const { row } = aging.sso_sessions
+    await knex('sso_sessions').insert({ ...row, id: 'valid', expires_at: inHours(0.5) })
+    await table().insert(newProvider({ slug: 'retiring' }))
+    await table().insert(newProvider({ slug: 'removed' }))
+    await knex('sso_providers')
+      .where({ slug: 'retiring' })
+      .update({ retire_at: inHours(1) })
+    await knex('sso_providers')
+      .where({ slug: 'removed' })
+      .update({ removed_at: inDays(-29.9) })
+    const { sso, logs } = await instance()
+    const clock = takeClock()
+    try {
+      clock.pass(100 * day)
+      for (let run = 0; run < 2; run++) await sso.runMaintenance()
+    } finally {
+      clock.back()
+    }
+    expect(await knex('sso_sessions').pluck('id')).toEqual(['valid'])
+    expect(await knex('sso_providers').orderBy('slug').pluck('slug')).toEqual(['removed', 'retiring'])
+    expect(await knex('sso_providers').where({ slug: 'retiring' }).first()).toMatchObject({ version: 1 })
+    const reports = logs.filter(({ message }) => message.startsWith('the clock of this server'))
+    expect(reports.map(({ level }) => level)).toEqual(['error'])
+  })
+
   describe('deletes', () => {
     it('a removed provider after 30 days, with its secret, and records one event', async () => {
       for (const slug of ['old', 'young', 'there'])
@@ -320,7 +372,7 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
       })
     })
 
-    it('at most 20,000 rows of a table per run, oldest first; the next run continues', async () => {
+    it('at most 20,000 rows of a table per run, oldest first, in batches with a turn for other requests; the next run continues', async () => {
       const rows = Array.from({ length: 20_300 }, (_, n) => ({
         ...aging.sso_logout_tokens.row,
         id: `token ${n}`,
@@ -328,7 +380,8 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
       }))
       await knex.batchInsert('sso_logout_tokens', rows, 500)
       const { sso } = await instance()
-      await sso.runMaintenance()
+      const batches = await recordDeletions(knex, 'sso_logout_tokens', () => sso.runMaintenance())
+      expect(batches).toEqual(Array(80).fill(250))
       const left: string[] = await knex('sso_logout_tokens').pluck('id')
       expect(left).toHaveLength(300)
       expect(left).toContain('token 20299')

@@ -4,11 +4,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { RedisStore } from 'connect-redis'
 import session, { MemoryStore, type Store } from 'express-session'
 import knexModule from 'knex'
-import { takeTimers } from '../support/clock.ts'
+import { digest, Seal } from '../../lib/shared/seal.ts'
+import { takeClock, takeTimers } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { type FreshDatabase, freshPostgres } from '../support/databases.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
-import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
 import { hasClusterProgram, startRedisCluster } from '../support/redis-cluster.ts'
 import { useProvider } from '../support/scene.ts'
@@ -161,6 +162,29 @@ const ways: [string, (portal: TestPortal, visitor: Visitor) => Promise<unknown>]
   ['the host, by req.session.destroy,', (portal, visitor) => visitor.post(`${portal.url}/forget`)],
 ]
 
+/** Many sessions of one provider, in the table and in Redis, as if that many users had signed in. */
+async function addSessions({ knex }: TestPortal, redis: Redis, count: number): Promise<string[]> {
+  const seal = new Seal([testSecret], 'session-index')
+  const sessionIds = Array.from({ length: count }, () => randomUUID())
+  const at = new Date().toISOString()
+  const rows = sessionIds.map((sessionId) => ({
+    id: digest(sessionId),
+    portal: 'default',
+    user_id: sessionId,
+    provider: 'acme',
+    session: seal.close(sessionId, digest(sessionId)),
+    created_at: at,
+    last_seen_at: at,
+    expires_at: '2099-01-01T00:00:00.000Z',
+  }))
+  await knex.batchInsert('sso_sessions', rows, 50)
+  const keys = sessionIds.map((sessionId) => `portal-sso:session:${sessionId}`)
+  await Promise.all(keys.map((key) => redis.set(key, '{}', { expiration: { type: 'EX', value: 600 } })))
+  return keys
+}
+
+type Redis = NonNullable<TestPortalOptions['redis']>
+
 describe.each(stores)('a session %s', (where, createSetup) => {
   let setup: StoreSetup
   beforeAll(async () => {
@@ -208,6 +232,17 @@ describe.each(stores)('a session %s', (where, createSetup) => {
   })
 
   if (where === 'in a Redis Cluster')
+    it('is deleted with many others, whose keys are on several nodes', async () => {
+      const redis = setup.redis!
+      const portal = await start(setup, {})
+      await portal.connect(provider)
+      const keys = await addSessions(portal, redis, 150)
+      expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(150)
+      expect(new Set(await Promise.all(keys.map((key) => redis.get(key))))).toEqual(new Set([null]))
+      expect(portal.logs.filter(({ message }) => message.includes('could not be removed'))).toEqual([])
+    })
+
+  if (where === 'in a Redis Cluster')
     it('is rate-limited by all instances together, whose counters are in one hash slot', async () => {
       const more = { rateLimits: { code: 3 } }
       const north = await start(setup, more)
@@ -222,6 +257,97 @@ describe.each(stores)('a session %s', (where, createSetup) => {
       const lines = [...north.logs, ...south.logs].map(({ message }) => message)
       expect(lines.filter((line) => line.includes('cannot count'))).toEqual([])
     })
+})
+
+describe('ending many sessions', () => {
+  /** Records the numbers of keys of each DEL, and of rows at that time. */
+  async function startWithRedis(redis: Redis, del: Redis['del']) {
+    const commands: number[][] = []
+    const portal = await start(
+      {
+        redis: {
+          get: (key) => redis.get(key),
+          set: (key, value, options) => redis.set(key, value, options),
+          expire: (key, seconds) => redis.expire(key, seconds),
+          eval: (script, options) => redis.eval(script, options),
+          async del(keys) {
+            if (!keys[0]!.includes('session:')) return await redis.del(keys)
+            commands.push([keys.length, (await portal.knex('sso_sessions')).length])
+            return await del(keys)
+          },
+        },
+      },
+      {},
+    )
+    await portal.connect(provider)
+    return { portal, commands }
+  }
+
+  it('deletes all rows first, and then many keys with one command', async () => {
+    const redis = await connectRedis()
+    const { portal, commands } = await startWithRedis(redis, (keys) => redis.del(keys))
+    const keys = await addSessions(portal, redis, 601)
+    expect(await portal.sso.sessions.endAll({ provider: 'acme' })).toBe(601)
+    const together = [100, 0]
+    expect(commands).toEqual([...Array(6).fill(together), [1, 0]])
+    expect(await redis.exists(keys)).toBe(0)
+    await redis.close()
+  })
+
+  it('waits for a Redis that hangs only once', async () => {
+    const redis = await connectRedis()
+    const asked = signal()
+    const { portal, commands } = await startWithRedis(redis, () => {
+      asked.give()
+      return new Promise(() => {})
+    })
+    await addSessions(portal, redis, 601)
+    const timers = takeTimers()
+    try {
+      const ended = portal.sso.sessions.endAll({ provider: 'acme' })
+      await asked.given
+      timers.pass(2000)
+      expect(await ended).toBe(601)
+      expect(commands).toHaveLength(1)
+      const message = 'revoked sessions could not be removed from their store; they admit nobody'
+      expect(portal.logs.filter((line) => line.message === message)).toHaveLength(1)
+    } finally {
+      timers.back()
+      await redis.close()
+    }
+  })
+})
+
+describe('an instance whose clock jumps ahead by an hour', () => {
+  it.each([
+    ['in Redis', inRedis],
+    ["in a host's own MemoryStore", async () => ({ newStore: () => new MemoryStore(), close: nothing })],
+  ])(
+    'deletes no session that others use, from its row or %s, and admits its users after the next maintenance',
+    async (_where, createSetup) => {
+      const setup: StoreSetup = await createSetup()
+      const portal = await start({ redis: setup.redis, store: setup.newStore?.() }, {})
+      await portal.connect(provider)
+      await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+      const visitor = new Visitor()
+      await visitor.open(`${portal.url}/login/acme`)
+      const cookie = cookieOf(visitor, portal)
+      expect(await statusAt(portal, cookie)).toBe(200)
+      const clock = takeClock()
+      try {
+        clock.pass(3_600_000)
+        expect(await statusAt(portal, cookie)).toBe(302)
+        expect(await portal.knex('sso_sessions')).toHaveLength(1)
+        await portal.sso.runMaintenance()
+        expect(await statusAt(portal, cookie)).toBe(200)
+      } finally {
+        clock.back()
+      }
+      await portal.sso.runMaintenance()
+      expect(await statusAt(portal, cookie)).toBe(200)
+      await setup.close()
+    },
+  )
 })
 
 describe('a session that the host refreshes, by `req.login` of the signed-in user', () => {

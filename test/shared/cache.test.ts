@@ -114,7 +114,7 @@ describe('a cached value', () => {
     expect(await cached.get('ada')).toBe('revoked')
   })
 
-  describe('whose source hangs', () => {
+  describe('of a source that hangs', () => {
     let timers: Clock
     beforeEach(() => {
       timers = takeTimers()

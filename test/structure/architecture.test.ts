@@ -19,6 +19,7 @@ const layers = [
   ['providers'],
   ['oidc'],
   ['sessions'],
+  ['health'],
   ['one-time-links'],
   ['sign-in'],
   ['registration'],
@@ -143,6 +144,14 @@ describe('the code of lib', () => {
     const callers = sources.filter(({ imports }) => imports.includes(connector)).map(({ file }) => file)
     expect(callers).toEqual(['oidc/http-client.ts'])
     expect(sources.find(({ file }) => file === 'oidc/http-client.ts')!.code).toMatch(/dispatcher\.request\(/)
+  })
+
+  it('uses nothing that PgBouncer in transaction mode or a distributed PostgreSQL lacks', () => {
+    expect(
+      matches(
+        /advisory_(?:xact_)?lock|\bGET_LOCK\b|'?\blisten \w+'|\bnotify \w+'|\bnextval\b|\bset session\b/gi,
+      ),
+    ).toEqual([])
   })
 
   it('has no top-level await, so that CommonJS can require it', () => {
