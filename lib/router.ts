@@ -1,4 +1,4 @@
-import { Router } from 'express'
+import { type RequestHandler, Router } from 'express'
 import { accountRoutes } from './account/account-routes.ts'
 import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
@@ -38,13 +38,23 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
   // Before the session: the provider itself, not a user's browser, calls some of these routes.
-  routes.use(backChannelRoute(core, { ...modules, connectedProviders }))
-  routes.use(frontChannelRoute(core, { ...modules, connectedProviders }))
-  routes.use(clientKeysRoute(core, modules))
+  routes.use(
+    unlessSignIn(
+      backChannelRoute(core, { ...modules, connectedProviders }),
+      frontChannelRoute(core, { ...modules, connectedProviders }),
+      clientKeysRoute(core, modules),
+    ),
+  )
   routes.use(ours, sessions.identify)
   routes.use(['/register', '/account/security'], (req, _res, next) => next(sessions.assertFresh(req)))
-  routes.use(initiateRoutes(core, modules), adminConsentRoutes(core, { ...modules, refusals }))
-  routes.use(breakGlassRoutes(core, modules), testSignInLinkRoutes(core, modules))
+  routes.use(
+    unlessSignIn(
+      initiateRoutes(core, modules),
+      adminConsentRoutes(core, { ...modules, refusals }),
+      breakGlassRoutes(core, modules),
+      testSignInLinkRoutes(core, modules),
+    ),
+  )
   // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
   // a provider's `form_post` comes from its own origin.
   routes.use('/login/:provider', form, connectedProviders.route)
@@ -56,4 +66,13 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(errorHandler.handle)
   // A request for a page of the host passes a few layers instead of all routes.
   return hostMiddleware.watchRouter(Router()).all(ourPaths, routes)
+}
+
+/** Start and end of a sign-in. */
+const signInPath = /^\/login\/(?!initiate|break-glass)[^/]+(?:\/callback)?\/?$/i
+
+/** Spares sign-ins the layers of routes that have other paths. */
+function unlessSignIn(...others: Router[]): RequestHandler {
+  const router = Router().use(...others)
+  return (req, res, next) => (signInPath.test(req.path) ? next() : router(req, res, next))
 }

@@ -45,6 +45,6 @@ async function run({ client }: { client: Client }, query: object): Promise<unkno
 /** @param values by column */
 export function insertInto(table: string, values: Readonly<Record<string, Value>>): Sql {
   const columns = Object.keys(values)
-  const sql = `insert into ${table} (${columns.join(', ')}) values (${columns.map(() => '?').join(', ')})`
+  const sql = `insert into ${table} (${columns.join(', ')}) values (${Array(columns.length).fill('?').join(', ')})`
   return { sql, bindings: Object.values(values) }
 }

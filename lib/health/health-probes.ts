@@ -16,7 +16,7 @@ import { HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 
 /** A restart of the provider that takes less is no outage. */
-const confirmAfterMs = SECOND
+const confirmAfterMs = 3 * SECOND
 /** between two suspicions of this instance about one provider, and between two probes while users try a failing one */
 const suspicionPauseMs = 15 * SECOND
 /** after a probe that found no fault, and at the start of an outage; the pause then grows with the outage */

@@ -86,7 +86,7 @@ export const providersPerPage = 50
 const maxNamed = 1000
 
 /** Decides whether a connection was built from the row as it is now. */
-export type ProviderState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication' | 'health'>
+export type ConnectedState = Pick<Provider, 'id' | 'version' | 'enabled' | 'reauthentication' | 'health'>
 type StateRow = Pick<Provider, 'id' | 'version'> &
   HealthRow & {
     enabled: unknown
@@ -94,7 +94,7 @@ type StateRow = Pick<Provider, 'id' | 'version'> &
     retire_at: string | null
   }
 
-const stateOfProvider = `select id, version, enabled, reauthentication, retire_at, failing_since, endpoint, fault, checked_at
+const connectedState = `select id, version, enabled, reauthentication, retire_at, failing_since, endpoint, fault, checked_at
   from sso_providers left join sso_provider_health on provider_id = id
   where portal = ? and slug = ? and removed_at is null`
 
@@ -212,9 +212,10 @@ export class ProvidersTable {
   }
 
   /** As `find`, but reads only what a current connection of the provider needs. */
-  async findState(portal: string, slug: unknown): Promise<ProviderState | undefined> {
+  async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const [row] = await selectRows<StateRow>(this.#knex, { sql: stateOfProvider, bindings: [portal, slug] })
+    const statement = { sql: connectedState, bindings: [portal, slug] }
+    const [row] = await selectRows<StateRow>(this.#knex, statement)
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {

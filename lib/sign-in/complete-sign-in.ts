@@ -141,7 +141,11 @@ export class SignInCompletion {
     await this.#confirmation.confirmOrEnd(req, { provider, identity, userId, relinked })
     await events.record({ kind: 'signed-in', portal, userId, provider: slug, clientAddress: req.ip })
     browserHints.recordSignIn(req, res, slug)
-    res.redirect(303, offer ?? returnTo ?? this.#core.homePath)
+    // Not `res.redirect`, which negotiates the type of a body that no browser shows.
+    res
+      .status(303)
+      .location(offer ?? returnTo ?? this.#core.homePath)
+      .end()
   }
 
   /** Links the identity if necessary. The first proof of an address ends what another person may have set up before. */
@@ -245,24 +249,18 @@ export class SessionConfirmation {
     const { sessions } = this.#modules
     const now = new Date().toISOString()
     const notices = sessions.logoutTokens.noticesFor(provider, identity)
-    const parts: Sql[] = [
-      { sql: 'update sso_identities set last_used_at = ?, provider_id = ?', bindings: [now, id] },
-      // Both are set at once, and never replaced.
-      ...(entra ? [{ sql: setEntraAccount, bindings: [entra.tenantId, entra.objectId] }] : []),
-      {
-        sql: 'where portal = ? and issuer = ? and subject = ? and user_id = ?',
-        bindings: [portal, issuer, subject, userId],
-      },
-      { sql: `and exists (${enabledRow})`, bindings: [id, portal, slug, version, now] },
-      { sql: `and not exists (${notices.sql})`, bindings: notices.bindings },
+    const earlier = relinked ? earlierLinks(session) : undefined
+    // MySQL cannot update a table that the same statement reads directly.
+    const hasEarlier = earlier ? `and exists (select earlier.id from (${earlier.sql}) earlier)` : ''
+    const sql = `update sso_identities set last_used_at = ?, provider_id = ? ${entra ? setEntraAccount : ''}
+      where portal = ? and issuer = ? and subject = ? and user_id = ?
+      and exists (${enabledRow}) and not exists (${notices.sql}) ${hasEarlier}`
+    const bindings = [
+      ...[now, id, ...(entra ? [entra.tenantId, entra.objectId] : [])],
+      ...[portal, issuer, subject, userId],
+      ...[id, portal, slug, version, now],
+      ...[...notices.bindings, ...(earlier?.bindings ?? [])],
     ]
-    if (relinked) {
-      const earlier = earlierLinks(session)
-      // MySQL cannot update a table that the same statement reads directly.
-      parts.push({ ...earlier, sql: `and exists (select earlier.id from (${earlier.sql}) earlier)` })
-    }
-    const sql = parts.map((part) => part.sql).join(' ')
-    const bindings = parts.flatMap((part) => part.bindings)
     return (await changeRows(this.#knex, { sql, bindings })) === 1
   }
 
@@ -287,6 +285,7 @@ export class SessionConfirmation {
   }
 }
 
+// Both are set at once, and never replaced.
 const setEntraAccount = ', tenant_id = coalesce(tenant_id, ?), object_id = coalesce(object_id, ?)'
 const enabledRow = `select id from sso_providers where id = ? and portal = ? and slug = ? and version = ? and enabled = true
   and removed_at is null and (retire_at is null or retire_at > ?)`

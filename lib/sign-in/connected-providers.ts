@@ -6,7 +6,7 @@ import type { HealthProbes } from '../health/health-probes.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import type { ProviderClient } from '../oidc/provider-client.ts'
 import type { Provider, ProviderHealth } from '../providers/provider.ts'
-import type { ProviderState, ProvidersTable } from '../providers/providers-table.ts'
+import type { ConnectedState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -284,7 +284,7 @@ export class ConnectedProviders {
     id,
     reauthentication,
     version,
-  }: ProviderState): ProviderConnection | undefined {
+  }: ConnectedState): ProviderConnection | undefined {
     const connection = this.#connections.get(id)
     // A retirement disables a provider by the clock, and a test sign-in finds out about re-authentication, without a new version.
     const isCurrent =

@@ -13,11 +13,11 @@ interface Row {
   active: boolean | number
 }
 
-/** Rows read at once. */
-const pageSize = 1000
-
 /** `id` is null if the user was deleted. */
 type LinkedRow = Row & { user_id: string; proven_email: string | null }
+
+/** Rows read at once. */
+const pageSize = 1000
 
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
 

@@ -62,17 +62,16 @@ export class Users implements UserDirectory {
    */
   async findLinked(portal: string, subject: Subject): Promise<LinkedUser | undefined> {
     const askedAt = Date.now()
-    const linked = await this.#findLinked(portal, subject)
+    const directory = this.#directory
+    let linked: LinkedUser | undefined
+    if (directory instanceof UsersTable)
+      linked = await this.#limitTime(() => directory.findLinked(portal, subject))
+    else {
+      const link = await this.identities.findLink(portal, subject)
+      linked = link && { ...link, user: await this.findById(link.userId, portal) }
+    }
     if (linked?.user) this.cache.remember(linked.user, portal, askedAt)
     return linked
-  }
-
-  async #findLinked(portal: string, subject: Subject): Promise<LinkedUser | undefined> {
-    const directory = this.#directory
-    if (directory instanceof UsersTable)
-      return await this.#limitTime(() => directory.findLinked(portal, subject))
-    const link = await this.identities.findLink(portal, subject)
-    return link && { ...link, user: await this.findById(link.userId, portal) }
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {

@@ -5,6 +5,8 @@ import type { Seal } from '../shared/seal.ts'
 import { MINUTE, SECOND } from '../shared/time.ts'
 import type { Core } from './core.ts'
 
+type Cookies = Readonly<Record<string, string | undefined>>
+
 export type CookieCore = Pick<Core, 'cookieName' | 'portalOf' | 'seal' | 'secure' | 'urls'>
 
 /**
@@ -51,8 +53,17 @@ export class SealedCookies<T> {
   }
 }
 
-export function cookiesOf(req: Request): Record<string, string | undefined> {
-  return parseCookie(req.headers.cookie ?? '')
+const parsedCookies = new WeakMap<object, { header: string; cookies: Cookies }>()
+
+/** A sign-in reads its cookies several times. */
+export function cookiesOf({ headers }: Request): Cookies {
+  const { cookie: header = '' } = headers
+  let parsed = parsedCookies.get(headers)
+  if (parsed?.header !== header) {
+    parsed = { header, cookies: parseCookie(header) }
+    parsedCookies.set(headers, parsed)
+  }
+  return parsed.cookies
 }
 
 const stateTtlSeconds = (10 * MINUTE) / SECOND

@@ -171,11 +171,11 @@ describe('a session whose response was not sent', () => {
     const portal = await portalWithAda({
       mount(app, sso) {
         app.use('/login/acme/callback', (req, res, proceed) => {
-          const redirect = res.redirect.bind(res) as (...given: unknown[]) => void
+          const location = res.location.bind(res)
           Object.assign(res, {
-            redirect(...given: unknown[]) {
+            location(url: string) {
               req.socket.destroy()
-              redirect(...given)
+              return location(url)
             },
           })
           res.once('close', closed.give)

@@ -31,6 +31,7 @@ const allMigrations = [
   '007-reauthentication',
   '008-client-detection',
   '009-pushed-requests',
+  '010-indexes-for-large-tables',
   '011-session-endings',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'

@@ -53,7 +53,7 @@ async function confirmOutage(): Promise<void> {
   const recorded = once(portal.sso.events, 'provider-unavailable')
   await fail()
   await suspected()
-  timers.pass(1000)
+  timers.pass(3000)
   await recorded
 }
 
@@ -125,7 +125,7 @@ describe('a provider that fails', () => {
     await Promise.all(Array.from({ length: 5 }, () => fail()))
     await suspected()
     await Promise.all(Array.from({ length: 3 }, () => fail()))
-    timers.pass(1000)
+    timers.pass(3000)
     await recorded
     await Promise.all([portal.sso.runMaintenance(), second.runMaintenance()])
     expect(probes()).toBe(1)
@@ -204,7 +204,7 @@ describe('no fault of the provider is', () => {
         response.searchParams.set('code', 'made-up')
         await visitor.get(response.href)
         await suspected()
-        timers!.pass(1000)
+        timers!.pass(3000)
         await until(async () => (await rows().whereNotNull('checked_at')).length === 1)
       },
     ],
@@ -229,7 +229,7 @@ describe('no fault of the provider is', () => {
         provider.faults.tokenResponse = { status: 429, body: '' }
         await signIn({ portal, visitor }, 'acme')
         await suspected()
-        timers!.pass(1000)
+        timers!.pass(3000)
         await until(async () => (await rows().whereNotNull('checked_at')).length === 1)
       },
     ],
@@ -288,7 +288,7 @@ describe('probes', () => {
     await suspected()
     provider.requests.length = 0
     provider.faults.discoveryHang = true
-    timers.pass(1000)
+    timers.pass(3000)
     await until(async () => provider.requests.length > 0)
     await portal.sso.close()
     expect(await rows()).toMatchObject([{ failing_since: null, checked_at: null }])
@@ -344,7 +344,7 @@ describe('a start of a sign-in with a provider that is down', () => {
     const recorded = once(portal.sso.events, 'provider-unavailable')
     expect((await start()).status).toBe(302)
     await suspected()
-    timers.pass(1000)
+    timers.pass(3000)
     await recorded
     later.mockRestore()
     expect((await start()).body).toMatch(continueAnyway)

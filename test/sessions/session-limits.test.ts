@@ -7,7 +7,7 @@ import { type Clock, takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
-import { startPortalWithAda, useProvider } from '../support/scene.ts'
+import { responseUrl, startPortalWithAda, useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
 
 const second = 1000
@@ -299,6 +299,36 @@ describe('a deactivated user', () => {
     expect(await status(visitor, portal)).toBe(200)
     clock.pass(60 * second)
     expect(await status(visitor, portal)).toBe(302)
+  })
+})
+
+describe('a session that is revoked before its first request', () => {
+  const cached = { session: { userCacheSeconds: 5 } }
+
+  /** Signs in without opening the page to which the callback redirects. */
+  async function signInOnly(portal: TestPortal): Promise<Visitor> {
+    const visitor = new Visitor()
+    const begun = await visitor.get(`${portal.url}/login/acme`)
+    expect((await visitor.get(await responseUrl(visitor, begun))).status).toBe(303)
+    return visitor
+  }
+
+  it('admits nobody on the instance that revoked it, although the sign-in has just cached it', async () => {
+    const portal = await portalWithAda(cached)
+    const [user] = await portal.knex('sso_users').pluck('id')
+    const visitor = await signInOnly(portal)
+    expect(await portal.sso.sessions.endAll({ userId: user })).toBe(1)
+    expect(await status(visitor, portal)).toBe(302)
+  })
+
+  it('admits nobody on another instance after the user cache time, and at once without it', async () => {
+    for (const [options, pass] of [[cached, 5 * second] as const, [{}, 0] as const]) {
+      const portal = await portalWithAda(options)
+      const visitor = await signInOnly(portal)
+      await portal.knex('sso_sessions').delete()
+      clock.pass(pass)
+      expect(await status(visitor, portal)).toBe(302)
+    }
   })
 })
 

@@ -114,6 +114,23 @@ describe('a cached value', () => {
     expect(await cached.get('ada')).toBe('revoked')
   })
 
+  it('that was read otherwise counts from that time, unless a newer one is known or on its way', async () => {
+    const { load, loads } = slowSource()
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })
+    cached.set('ada', 'read before', now - 1000)
+    cached.set('ada', 'older', now - 2000)
+    advance(3999)
+    expect(await cached.get('ada')).toBe('read before')
+    advance(1)
+    const loading = cached.get('ada')
+    cached.set('ada', 'read at the same time', now)
+    loads[0]!.resolve('loaded')
+    expect([await loading, await cached.get('ada')]).toEqual(['loaded', 'loaded'])
+    const uncached = new StaleCache(async () => 'loaded', { ttlMs: 0, staleIfErrorMs: 60_000 })
+    uncached.set('ada', 'read before', now)
+    expect(await uncached.get('ada')).toBe('loaded')
+  })
+
   describe('of a source that hangs', () => {
     let timers: Clock
     beforeEach(() => {
