@@ -1,4 +1,4 @@
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import type { ErrorHandler } from './events/error-handler.ts'
 import { maxAgeLimitSeconds } from './providers/setting-values.ts'
 import type { Sessions } from './sessions/sessions.ts'
@@ -42,14 +42,18 @@ export function guard(
   const loginHref = (returnTo?: string) =>
     urls.path('/login', { returnTo, ...reauthenticationQuery(required) })
 
-  const refuse = asyncHandler(async (req, res) => {
-    if (acceptsHtml(req)) {
-      setPrivateHeaders(res)
-      return res.redirect(isSafeMethod(req) ? 302 : 303, loginHref(returnPathOf(req)))
-    }
+  const refuseClient = asyncHandler(async (req, res) => {
     const error = new PortalSsoError('not_signed_in', 'the request has no signed-in user')
     await pages.problem(req, res, error, { reference: newReference(), nextSteps: [], login: loginHref() })
   })
+
+  const refuse: RequestHandler = (req, res, next) => {
+    if (!acceptsHtml(req)) {
+      refuseClient(req, res, next)
+      return
+    }
+    redirectVisitor(res, isSafeMethod(req) ? 302 : 303, loginHref(returnPathOf(req)))
+  }
 
   const passIfRecent = asyncHandler(async (req, res, next) => {
     const returnTo = returnPathOf(req)
@@ -65,12 +69,22 @@ export function guard(
       // The host has already responded, for example after a time limit of its own.
       if (res.headersSent) return
       // On a shared computer, the back button must not show the previous user's pages.
-      res.set('cache-control', 'no-store')
+      res.setHeader('cache-control', 'no-store')
       const handle = !req.user ? refuse : required && passIfRecent
       if (handle) handle(req, res, next)
       else next()
     })
   }
+}
+
+/** Not `res.redirect`, which negotiates the type of a body that no browser shows. */
+function redirectVisitor(res: Response, status: number, href: string): void {
+  setPrivateHeaders(res)
+  if (res.hasHeader('vary')) res.vary('Accept')
+  else res.setHeader('vary', 'Accept')
+  res.statusCode = status
+  res.setHeader('location', href)
+  res.end()
 }
 
 /** A GET can be repeated after the sign-in. After a POST, the user returns to our page that contained the form. */

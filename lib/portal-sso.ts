@@ -95,11 +95,15 @@ export class PortalSso extends PortalApi {
    */
   session(options: SessionMiddlewareOptions = {}): RequestHandler {
     const { errorHandler, serviceHealth, sessions } = this.#modules
-    const routes = this.#hostMiddleware.watchSession(Router())
     if (options.own) serviceHealth.usesHostSession = true
-    else routes.use(sessions.cookieSession())
-    // Errors of either get our error page; the host's would show their message.
-    return routes.use(sessions.identify, errorHandler.handle)
+    const open: RequestHandler = options.own ? (_req, _res, next) => next() : sessions.cookieSession()
+    return this.#hostMiddleware.watchSession((req, res, next) => {
+      // Errors of either get our error page; the host's would show their message.
+      const unlessFailed = (proceed: () => void) => (error?: unknown) =>
+        error ? errorHandler.handle(error, req, res, next) : proceed()
+      const identify = () => sessions.identify(req, res, unlessFailed(next))
+      open(req, res, unlessFailed(identify))
+    })
   }
 
   /** The login, registration, account and logout pages and the protocol's endpoints. Also starts the maintenance timer. */

@@ -64,8 +64,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(logoutRoutes(core, modules))
   routes.use(accountRoutes(core, { ...modules, guard: guard(core, modules) }))
   routes.use(errorHandler.handle)
-  // A request for a page of the host passes a few layers instead of all routes.
-  return hostMiddleware.watchRouter(Router()).all(ourPaths, routes)
+  return hostMiddleware.watchRouter(routes, ourPaths)
 }
 
 /** Start and end of a sign-in. */

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { setImmediate as turn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import { selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
+import { nextTurn } from '../shared/time.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
 import { type Check, type Provider, type ProviderHealth, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
@@ -155,7 +155,7 @@ export class ProvidersTable {
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
     const joined = this.#pickerReads.get(portal)
     if (joined !== undefined) return await joined
-    const read = turn().then(async () => {
+    const read = nextTurn().then(async () => {
       this.#pickerReads.delete(portal)
       const bindings = [portal, true, new Date().toISOString()]
       const rows = await selectRows<PickerRow>(this.#knex, { sql: enabledForPicker, bindings })

@@ -30,6 +30,8 @@ interface SessionRowModules {
   locations: LocationResolver
 }
 
+export type MarkedRequest = Request & { [mark: symbol]: unknown }
+
 type Done = (error?: unknown) => void
 type HostMethod = (this: unknown, done: Done) => unknown
 
@@ -42,7 +44,8 @@ type HostMethod = (this: unknown, done: Done) => unknown
 export class SessionRow {
   readonly #core: Pick<Core, 'breakers' | 'keyScope' | 'portalOf'>
   readonly #modules: SessionRowModules
-  readonly #requestSessions = new WeakMap<Request, SignInSession>()
+  /** the key of a field on requests; a `WeakMap` of all requests costs more */
+  readonly #requestSession = Symbol('session of the request')
   /** request → id under which the row of its detached session is parked */
   readonly #parkedAs = new WeakMap<Request, string>()
 
@@ -53,7 +56,7 @@ export class SessionRow {
 
   /** Notes that the request came with this valid session. */
   rememberRequestSession(req: Request, signInSession: SignInSession): void {
-    this.#requestSessions.set(req, signInSession)
+    ;(req as MarkedRequest)[this.#requestSession] = signInSession
   }
 
   /**
@@ -66,7 +69,7 @@ export class SessionRow {
     const { table, revocation, limits, locations, validity } = this.#modules
     const { keyScope: instance, portalOf } = this.#core
     const portal = portalOf(req)
-    const previous = this.#requestSessions.get(req)
+    const previous = (req as MarkedRequest)[this.#requestSession] as SignInSession | undefined
     const parked = this.#parkedAs.get(req)
     this.#parkedAs.delete(req)
     const next = newSignInSession({ instance, portal, userId }, signIn)

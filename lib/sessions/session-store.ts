@@ -1,6 +1,6 @@
 import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import session, { MemoryStore, type SessionData, type Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, describeError, PortalSsoError } from '../shared/errors.ts'
@@ -9,6 +9,7 @@ import { deriveKey } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { millisecondsLeft, type RedisLike } from './redis-client.ts'
+import { readSignInSession, type SignInSession } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 
 const storeTimeoutMs = 2000
@@ -31,7 +32,50 @@ function storeFailure(cause: unknown): PortalSsoError {
  * Sessions that are, or were, in their store. A thief with a stolen cookie could keep a request open (a long upload) until the
  * user has signed out; its final write would recreate the session. So these sessions are only ever overwritten.
  */
-const persisted = new WeakSet<object>()
+const persisted = Symbol('persisted')
+/** The field of sessions that are, or may be, in Redis: what this request wrote last. */
+const sentContent = Symbol('sent content')
+
+interface StoredSession extends SessionData {
+  // Symbols are neither stored nor copied to another session.
+  [persisted]?: true
+  [sentContent]?: string | undefined
+}
+
+/** Marks a session as persisted, and makes it cheap to compare. */
+function markLoaded<T extends SessionData>(session: T): T {
+  ;(session as StoredSession)[persisted] = true
+  shortenJson(session)
+  return session
+}
+
+/**
+ * express-session serializes a session four times in each request, to see whether the host has changed it. Most of it is the ID
+ * token. So our part is one number while it has not changed; the host's data is compared as always.
+ */
+function shortenJson(session: SessionData): void {
+  const { passport } = session as { passport?: { user?: unknown } }
+  const loaded = readSignInSession(session)
+  if (!passport || !loaded) return
+  const snapshot: Readonly<Record<string, unknown>> = { ...loaded }
+  const names = Object.keys(snapshot)
+  const toJSON = () => {
+    const { user, ...others } = passport
+    const isUnchanged =
+      user === loaded &&
+      Object.keys(others).length === 0 &&
+      Object.keys(loaded).length === names.length &&
+      names.every((name) => snapshot[name] === loaded[name as keyof SignInSession])
+    return isUnchanged ? 1 : { ...passport }
+  }
+  Object.defineProperty(passport, 'toJSON', { value: toJSON, configurable: true, writable: true })
+}
+
+/** A copy whose JSON is complete, for the store. */
+function withFullJson(session: SessionData): SessionData {
+  const { passport } = session as { passport?: object }
+  return passport ? ({ ...session, passport: { ...passport } } as SessionData) : session
+}
 
 /** Keeps sessions in this process, for development, with the same idle time as in Redis. */
 export class IdleMemoryStore extends MemoryStore {
@@ -45,9 +89,7 @@ export class IdleMemoryStore extends MemoryStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    const session = super.createSession(req, data)
-    persisted.add(session)
-    return session
+    return markLoaded(super.createSession(req, data))
   }
 
   override get(sid: string, done: (error: unknown, data?: SessionData | null) => void): void {
@@ -56,13 +98,13 @@ export class IdleMemoryStore extends MemoryStore {
   }
 
   override set(sid: string, data: SessionData, done?: (error?: unknown) => void): void {
-    if (persisted.has(data) && !this.#expiresAt.has(sid)) {
+    if ((data as StoredSession)[persisted] && !this.#expiresAt.has(sid)) {
       if (done) setImmediate(done)
       return
     }
     this.#expiresAt.set(sid, Date.now() + this.#limits.storeTtl(data).ttlMs)
-    persisted.add(data)
-    super.set(sid, data, done)
+    ;(data as StoredSession)[persisted] = true
+    super.set(sid, withFullJson(data), done)
   }
 
   override touch(sid: string, data: SessionData, done?: () => void): void {
@@ -74,6 +116,11 @@ export class IdleMemoryStore extends MemoryStore {
     this.#expiresAt.delete(sid)
     super.destroy(sid, done)
   }
+}
+
+const serializer = {
+  parse: (text: string) => JSON.parse(text) as SessionData,
+  stringify: (data: SessionData) => JSON.stringify(withFullJson(data)),
 }
 
 type Done = (error?: unknown, value?: unknown) => void
@@ -93,8 +140,6 @@ export class TimeLimitedRedisStore extends RedisStore {
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
-  /** sessions that are, or may be, in Redis, each with what this request wrote last */
-  readonly #sent = new WeakMap<object, string | undefined>()
   readonly #writtenAt = new LRUCache<string, number>({
     maxSize: maxRememberedWrites,
     sizeCalculation: () => 1,
@@ -103,12 +148,12 @@ export class TimeLimitedRedisStore extends RedisStore {
   constructor(client: RedisLike, limits: LimitsByPortal, instancePrefix: string) {
     const prefix = `${instancePrefix}session:`
     const ttl = (data: SessionData) => Math.ceil(limits.storeTtl(data).ttlMs / 1000)
-    super({ client, prefix, ttl })
+    super({ client, prefix, ttl, serializer })
     const overwriting: Pick<RedisLike, 'set' | 'del'> = {
       set: (key, value, options) => client.set(key, value, { ...options, condition: 'XX' }),
       del: (keys) => client.del(keys),
     }
-    this.#overwriting = new RedisStore({ client: overwriting, prefix, ttl })
+    this.#overwriting = new RedisStore({ client: overwriting, prefix, ttl, serializer })
     this.#client = client
     this.#keyPrefix = prefix
     this.#limits = limits
@@ -126,10 +171,9 @@ export class TimeLimitedRedisStore extends RedisStore {
   }
 
   override createSession(req: Request, data: SessionData) {
-    const session = super.createSession(req, data)
-    persisted.add(session)
-    this.#sent.set(session, undefined)
-    return session
+    const session: StoredSession = markLoaded(super.createSession(req, data))
+    session[sentContent] = undefined
+    return session as ReturnType<Store['createSession']>
   }
 
   override async get(sid: string, done?: Done): Promise<void> {
@@ -138,7 +182,7 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   /** A new session that was never sent to the store needs no command to delete it. */
   override regenerate(req: Request, done: (error?: unknown) => unknown): void {
-    if (!req.session || this.#sent.has(req.session)) {
+    if (!req.session || sentContent in req.session) {
       super.regenerate(req, done)
       return
     }
@@ -148,17 +192,18 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async set(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
+    const stored = data as StoredSession
     const content = JSON.stringify({ ...data, cookie: undefined })
     // express-session writes the session of a sign-in again at the end of the response.
-    const isWritten = this.#sent.get(data) === content && !this.#isDue(sid, data, now)
+    const isWritten = stored[sentContent] === content && !this.#isDue(sid, data, now)
     if (isWritten) return done?.()
     // Before the write, which may succeed even if it times out.
-    this.#sent.set(data, undefined)
-    const set = persisted.has(data) ? this.#overwriting.set(sid, data) : super.set(sid, data)
+    stored[sentContent] = undefined
+    const set = stored[persisted] ? this.#overwriting.set(sid, data) : super.set(sid, data)
     // Only after the write: one that failed must not suppress the next.
     const noted = set.then(() => {
-      persisted.add(data)
-      this.#sent.set(data, content)
+      stored[persisted] = true
+      stored[sentContent] = content
       this.#writtenAt.set(sid, now)
     })
     await callbackify(noted, done)
@@ -272,6 +317,57 @@ export function createCookieSession(
       next(error)
     })
   }
+}
+
+const opener = Symbol('opener')
+
+type DeferredRequest = Request & { [opener]?: RequestHandler | undefined }
+
+// The same functions for all requests: V8 handles those much faster than closures.
+const deferredFields = Object.fromEntries(
+  (['session', 'sessionID'] as const).map((field) => [
+    field,
+    {
+      configurable: true,
+      enumerable: true,
+      get(this: DeferredRequest) {
+        openDeferred(this)
+        return this[field]
+      },
+      set(this: DeferredRequest, value: never) {
+        openDeferred(this)
+        this[field] = value
+      },
+    },
+  ]),
+)
+
+/**
+ * Opens the session of a visitor without a session cookie when somebody reads it. Most visitors need none, and its id and its
+ * comparisons cost more than a redirect.
+ */
+export function deferSession(req: Request, store: Store, openSession: RequestHandler): void {
+  req.sessionStore = store as Request['sessionStore']
+  ;(req as DeferredRequest)[opener] = openSession
+  Object.defineProperties(req, deferredFields)
+}
+
+export function isSessionDeferred(req: Request): boolean {
+  return (req as DeferredRequest)[opener] !== undefined
+}
+
+function openDeferred(req: DeferredRequest): void {
+  const openSession = req[opener]
+  req[opener] = undefined
+  for (const field of Object.keys(deferredFields))
+    Object.defineProperty(req, field, {
+      value: undefined,
+      configurable: true,
+      enumerable: true,
+      writable: true,
+    })
+  // Without a cookie, express-session asks no store and calls back at once.
+  openSession?.(req, req.res as Response, () => {})
 }
 
 /** A request for express-session alone, which keeps the session of one instance there. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
-import { changeRows, insertInto } from '../database/statement.ts'
+import { changeRows, insertInto, selectRows } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
 import { MINUTE, nextTurn, SECOND } from '../shared/time.ts'
@@ -131,9 +131,9 @@ export class SessionsTable {
 
   /** @returns `undefined` if the session was revoked or has expired */
   async lastSeen(sessionId: string): Promise<Date | undefined> {
-    const row: { last_seen_at: string } | undefined = await this.#unexpired({ sessionId })
-      .select('last_seen_at')
-      .first()
+    const sql = 'select last_seen_at from sso_sessions where id = ? and expires_at > ?'
+    const bindings = [digest(sessionId), this.#now()]
+    const [row] = await selectRows<{ last_seen_at: string }>(this.#knex, { sql, bindings })
     return row && new Date(row.last_seen_at)
   }
 

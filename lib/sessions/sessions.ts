@@ -21,13 +21,15 @@ import {
   signedInViaOf,
 } from './session-data.ts'
 import { LimitsByPortal, type PartialLimits, type SessionLimits } from './session-limits.ts'
-import { SessionRow } from './session-row.ts'
+import { type MarkedRequest, SessionRow } from './session-row.ts'
 import {
   createCookieSession,
   createMemoryStore,
   createSessionView,
+  deferSession,
   exposeSessionView,
   isBuiltInStore,
+  isSessionDeferred,
   TimeLimitedRedisStore,
 } from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'
@@ -100,13 +102,14 @@ export class Sessions {
   readonly #revocation: Revocation
   readonly #row: SessionRow
   readonly #signIns = new WeakMap<Request, NewSignIn>()
-  readonly #identified = new WeakSet<Request>()
+  /** the key of a mark on requests; a `WeakSet` of all requests costs more */
+  readonly #identified = Symbol('identified')
+  readonly #boundTo = Symbol('bound')
+  readonly #initialize = this.passport.initialize({ compat: false })
   /** identified while the database was down, by what this instance remembered */
   readonly #staleRequests = new WeakSet<Request>()
   /** responses that are not finished yet */
   readonly #open = new Set<Response>()
-  /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
-  readonly #bindPassport = promisify(this.passport.initialize({ compat: false }))
 
   /** Runs with the session's new id, also when the host calls `req.login` itself, for example after a password login. */
   readonly serializeUser: SerializeUser = callbackify((req: Request, user: Express.User) =>
@@ -162,13 +165,19 @@ export class Sessions {
     this.#ownStores.add(store)
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
+    const cookie = `${core.cookieName()}=`
     const open = this.#open
     return (req, res, next) => {
       // A WebSocket handshake has no Express, and only a stand-in for a response, which may emit no event.
       if ('app' in req && !res.closed) open.add(res.once('close', open.delete.bind(open, res)))
       // The only instance needs no view, unless cookie-session replaces `req.session`.
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
-      if (view) openSession(view, res, next)
+      const hasSession = view !== req || isSessionDeferred(req) || req.session !== undefined
+      // Without Express, such as in a WebSocket handshake, `req.res` is not set.
+      // Attacker: spells the cookie differently. Such a request has no session, so it gains nothing.
+      const canDefer = !hasSession && req.res === res && req.originalUrl.startsWith('/')
+      if (canDefer && !req.headers.cookie?.includes(cookie)) deferSession(req, store, openSession)
+      if (view && !isSessionDeferred(req)) openSession(view, res, next)
       else next()
     }
   }
@@ -190,7 +199,25 @@ export class Sessions {
     const view = this.#views.get(req)
     if (!view || (req.session === view.session && !this.#isForeign(req))) return
     exposeSessionView(req, view)
-    void this.#bindPassport(req, res)
+    this.#bindPassport(req, res)
+  }
+
+  /** Makes `req.login` and `req.logout` use our Passport, even if the host's has replaced it on this request. */
+  #bindPassport(req: Request, res: Response): void {
+    this.#initialize(req, res, () => {})
+  }
+
+  /** As `#bindPassport`, but for all requests of the app at once: seven fields on each request cost as much as its routing. */
+  #bindPassportToApp(req: Request, res: Response): void {
+    // Express gives the requests of each app a prototype of their own.
+    const prototype = Object.getPrototypeOf(req) as Request
+    const isOfApp = (req.app as { request?: unknown } | undefined)?.request === prototype
+    const isReplaced = Object.hasOwn(req, '_sessionManager') || Object.hasOwn(req, 'login')
+    if (!isOfApp || isReplaced || liveInstances.size > 1 || this.usesViews) this.#bindPassport(req, res)
+    else if (!(this.#boundTo in req)) {
+      this.#bindPassport(prototype, res)
+      ;(prototype as MarkedRequest)[this.#boundTo] = true
+    }
   }
 
   /** Before a check that reads `req.user`, or a login. Attacker: a user of another instance, whose session would otherwise pass. */
@@ -203,14 +230,28 @@ export class Sessions {
   }
 
   /** Sets `req.user` to the signed-in user. A second call for the same request does nothing. */
-  readonly identify: RequestHandler = asyncHandler(async (req, res, next) => {
-    const isShared = liveInstances.size > 1
-    if (this.usesViews || isShared) this.activate(req)
-    if (this.#identified.has(req)) {
-      if (!req.session) await this.#replaceNullSession(req)
+  readonly identify: RequestHandler = (req, res, next) => {
+    const isRepeated = this.#identified in req
+    ;(req as MarkedRequest)[this.#identified] = true
+    const isAlone = !this.usesViews && liveInstances.size === 1
+    // A visitor without a session cookie.
+    if (isAlone && isSessionDeferred(req)) {
+      if (!isRepeated) this.#bindPassportToApp(req, res)
       return next()
     }
-    this.#identified.add(req)
+    if (isRepeated && isAlone && req.session) return next()
+    const identified = isRepeated ? this.#identifyAgain(req) : this.#identifyFirst(req, res)
+    identified.then(() => next()).catch(next)
+  }
+
+  async #identifyAgain(req: Request): Promise<void> {
+    if (this.usesViews || liveInstances.size > 1) this.activate(req)
+    if (!req.session) await this.#replaceNullSession(req)
+  }
+
+  async #identifyFirst(req: Request, res: Response): Promise<void> {
+    const isShared = liveInstances.size > 1
+    if (this.usesViews || isShared) this.activate(req)
     const open = this.#open
     // Sessions of the host.
     if ('app' in req && !res.closed && !open.has(res))
@@ -218,7 +259,7 @@ export class Sessions {
     if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
-    await this.#bindPassport(req, res)
+    this.#bindPassportToApp(req, res)
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
     // Unlike Passport's own strategy, this keeps data of a host's Passport under the same key.
     if (signInSession) {
@@ -229,8 +270,7 @@ export class Sessions {
       // Another copy of this package may have set the user.
       req.user = undefined
     }
-    next()
-  })
+  }
 
   /** A host signs users out of cookie-session by `req.session = null`. */
   async #replaceNullSession(req: Request): Promise<void> {
@@ -258,7 +298,7 @@ export class Sessions {
     assertSecure(req)
     const res = req.res as Response
     this.#signIns.set(req, signIn)
-    await this.#bindPassport(req, res)
+    this.#bindPassport(req, res)
     // After a re-authentication the user keeps the portal's session data. Another user must not inherit it.
     const current = readSignInSession(req.session, this.#core.keyScope) && (req.user as User | undefined)
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
@@ -312,7 +352,7 @@ export class Sessions {
   async end(req: Request): Promise<EndedSession | undefined> {
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
     const { sessionID } = req
-    await this.#bindPassport(req, req.res as Response)
+    this.#bindPassport(req, req.res as Response)
     if (signInSession) await this.#revocation.endQuietly(sessionID)
     await promisify(req.logout.bind(req))()
     if (!signInSession) return undefined
@@ -352,7 +392,7 @@ export class Sessions {
    * session gets a new id, as in a re-authentication, and the copy becomes worthless.
    */
   async confirm(req: Request): Promise<void> {
-    await this.#bindPassport(req, req.res as Response)
+    this.#bindPassport(req, req.res as Response)
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
     const signInSession = readSignInSession(req.session, this.#core.keyScope)

@@ -163,5 +163,11 @@ function plainCopy(value: unknown): unknown {
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null)
     throw new CheckError('type', 'instances of classes cannot be copied')
-  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, plainCopy(part)]))
+  const copy: Record<string, unknown> = { ...value }
+  for (const name of Object.keys(copy)) {
+    const part = copy[name]
+    // Its own `__proto__` is an own field of the copy, too, so the assignment sets no prototype.
+    if (typeof part === 'object' || typeof part === 'function') copy[name] = plainCopy(part)
+  }
+  return copy
 }

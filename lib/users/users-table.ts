@@ -36,7 +36,9 @@ export class UsersTable implements UserDirectory {
   }
 
   async findById(id: string, portal: string): Promise<User | undefined> {
-    return await this.#find({ id, portal })
+    const sql = `select ${columns.join(', ')} from sso_users where id = ? and portal = ?`
+    const [row] = await selectRows<Row>(this.#knex, { sql, bindings: [id, portal] })
+    return row && fromRow(row)
   }
 
   /** The user that an identity is linked to, in one query. */
@@ -50,7 +52,8 @@ export class UsersTable implements UserDirectory {
   }
 
   async findByEmail(email: string, portal: string): Promise<User | undefined> {
-    return await this.#find({ email, portal })
+    const row: Row | undefined = await this.#rows().select(columns).where({ email, portal }).first()
+    return row && fromRow(row)
   }
 
   async create({ email, name, fields }: Registration, portal: string): Promise<User> {
@@ -88,11 +91,6 @@ export class UsersTable implements UserDirectory {
 
   async setActive(id: string, active: boolean, portal: string): Promise<boolean> {
     return (await this.#rows().where({ id, portal }).update({ active })) > 0
-  }
-
-  async #find(where: Record<string, string>): Promise<User | undefined> {
-    const row: Row | undefined = await this.#rows().select(columns).where(where).first()
-    return row && fromRow(row)
   }
 
   #rows(): Knex.QueryBuilder {

@@ -13,17 +13,13 @@ export function asyncHandler(
  * Headers of all our responses, including redirects and errors. Our URLs may hold a code or a deep link, so they must not
  * reach a cache or another site (Referrer Policy; RFC 9700, 4.2.4).
  */
-const privateHeaders = {
-  'cache-control': 'no-store',
-  'referrer-policy': 'same-origin',
-  'x-content-type-options': 'nosniff',
-}
-
 export function setPrivateHeaders(res: Response): void {
-  res.set(privateHeaders)
+  res.setHeader('cache-control', 'no-store')
+  res.setHeader('referrer-policy', 'same-origin')
+  res.setHeader('x-content-type-options', 'nosniff')
 }
 
 export const withPrivateHeaders: RequestHandler = (_req, res, next) => {
-  res.set(privateHeaders)
+  setPrivateHeaders(res)
   next()
 }

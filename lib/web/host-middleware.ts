@@ -1,4 +1,4 @@
-import type { Application, ErrorRequestHandler, Request, RequestHandler, Router } from 'express'
+import type { Application, ErrorRequestHandler, Request, RequestHandler, Response, Router } from 'express'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from './core.ts'
 
@@ -37,11 +37,8 @@ const ourPaths = /^\/(?:login(?:\/.*)?|register(?:\/.*)?|logout(?:\/.*)?|account
 const isOurs = ({ method }: Request, path: string) =>
   ourPaths.test(path) && !(method === 'POST' && /^\/login\/?$/i.test(path))
 
-/** The path of our routes that watch posts. */
-const anyPath = /(?:)/
 /** Express leaves the last matching route in `req.route`. */
-const isAtHostRoute = ({ route }: { route?: { path?: unknown } }) =>
-  route !== undefined && route.path !== anyPath
+const isAtHostRoute = ({ route }: { route?: unknown }) => route !== undefined
 
 interface HostMiddlewareModules {
   handleError: ErrorRequestHandler
@@ -59,8 +56,8 @@ export class HostMiddleware {
   readonly #core: Pick<Core, 'logger' | 'urls'>
   readonly #modules: HostMiddlewareModules
   /** the return values of `sso.session()` and `sso.router()` */
-  readonly #sessions = new Set<Router>()
-  readonly #routers = new Set<Router>()
+  readonly #sessions = new Set<unknown>()
+  readonly #routers = new Set<unknown>()
   readonly #reached = new WeakSet<Request>()
   readonly #found = new Set<string>()
   #isChecked = false
@@ -70,36 +67,40 @@ export class HostMiddleware {
     this.#modules = modules
   }
 
-  /** @param routes the middleware of `sso.session()` */
-  watchSession(routes: Router): Router {
-    this.#sessions.add(routes)
-    this.#checkOnce(routes)
-    routes.post(anyPath, this.#watchPost)
-    return routes
-  }
-
-  /** @param routes the middleware of `sso.router()`, still empty */
-  watchRouter(routes: Router): Router {
-    this.#routers.add(routes)
-    this.#checkOnce(routes)
-    routes.post(anyPath, (req, _res, next) => {
-      this.#reached.add(req)
-      next()
-    })
-    return routes
-  }
-
-  /** Its layer removes itself, so that it costs later requests nothing. */
-  #checkOnce(routes: Router): void {
-    const check: RequestHandler = ({ app }: { app?: Application }, _res, next) => {
-      // Without Express, such as in a WebSocket handshake, there is none.
-      if (!app) return next()
-      if (!this.#isChecked) this.#check(app)
-      this.#isChecked = true
-      routes.stack = routes.stack.filter(({ handle }) => handle !== check)
-      next()
+  /**
+   * No nested router: each one that a request only passes costs a turn of the event loop.
+   *
+   * @returns the middleware of `sso.session()`
+   */
+  watchSession(handle: RequestHandler): RequestHandler {
+    const session: RequestHandler = (req, res, next) => {
+      this.#checkOnce(req)
+      if (req.method === 'POST') this.#watchPost(req, res)
+      handle(req, res, next)
     }
-    routes.use(check)
+    this.#sessions.add(session)
+    return session
+  }
+
+  /** @param routes the middleware of `sso.router()`, which requests for other paths than `paths` do not enter */
+  watchRouter(routes: Router, paths: RegExp): Router {
+    const entrance = routes as Router & { handle: RequestHandler }
+    const { handle } = entrance
+    entrance.handle = (req, res, next) => {
+      this.#checkOnce(req)
+      if (req.method === 'POST') this.#reached.add(req)
+      if (paths.test(req.path)) handle.call(entrance, req, res, next)
+      else next()
+    }
+    this.#routers.add(routes)
+    return routes
+  }
+
+  #checkOnce({ app }: { app?: Application }): void {
+    // Without Express, such as in a WebSocket handshake, there is none.
+    if (this.#isChecked || !app) return
+    this.#isChecked = true
+    this.#check(app)
   }
 
   #check(app: Application): void {
@@ -125,8 +126,8 @@ export class HostMiddleware {
         Object.assign(layer, { handleError: this.#explain, handle_error: this.#explain })
   }
 
-  readonly #isRouter = (handle: unknown) => this.#routers.has(handle as Router)
-  readonly #isSession = (handle: unknown) => this.#sessions.has(handle as Router)
+  readonly #isRouter = (handle: unknown) => this.#routers.has(handle)
+  readonly #isSession = (handle: unknown) => this.#sessions.has(handle)
 
   /** The middleware of all paths in its order, and ours. */
   #flatten(stack: readonly Layer[]): Layer[] {
@@ -157,7 +158,7 @@ export class HostMiddleware {
   }
 
   /** Reports middleware that refuses a post without an error, whatever its name is. */
-  readonly #watchPost: RequestHandler = (req, res, next) => {
+  #watchPost(req: Request, res: Response): void {
     const [path = ''] = req.originalUrl.split('?')
     const prefix = this.#core.urls.path('')
     if (path.startsWith(prefix) && isOurs(req, path.slice(prefix.length)))
@@ -167,7 +168,6 @@ export class HostMiddleware {
         const message = 'middleware before `sso.router()` refused a post to one of our pages'
         this.#modules.report(req, message, { status, advice: this.#advice() })
       })
-    next()
   }
 
   #advice(): string {

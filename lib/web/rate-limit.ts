@@ -1,9 +1,10 @@
 import type { Request } from 'express'
 import { LRUCache } from 'lru-cache'
-import { describeError } from '../shared/errors.ts'
+import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
+import { describeError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import { digest } from '../shared/seal.ts'
-import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { MINUTE, SECOND } from '../shared/time.ts'
 import type { Core } from './core.ts'
 import { clientNetwork } from './request.ts'
 
@@ -70,7 +71,6 @@ interface Counter {
 }
 
 const flushIntervalMs = SECOND
-const redisTimeoutMs = SECOND / 2
 const warningIntervalMs = MINUTE
 /** Attacker: has many addresses, and wants to fill the memory, or to reset a counter. The client that asks most is dropped last. */
 const maxCounters = 20_000
@@ -92,6 +92,7 @@ return replies`
  */
 export class RateLimiter {
   readonly #logger: Logger
+  readonly #breaker: CircuitBreaker
   readonly #redis: RedisCounter | undefined
   readonly #prefix: string
   // Not `max`, which allocates the space for all counters at once.
@@ -99,12 +100,15 @@ export class RateLimiter {
   #timer: NodeJS.Timeout | undefined
   #sending: Promise<void> = Promise.resolve()
   #next: Promise<void> | undefined
-  #hasRedisFailed = false
   #warnedAt = 0
   #stopped = false
 
-  constructor({ logger, prefix }: Pick<Core, 'logger' | 'prefix'>, redis: RedisCounter | undefined) {
+  constructor(
+    { breakers, logger, prefix }: Pick<Core, 'breakers' | 'logger' | 'prefix'>,
+    redis: RedisCounter | undefined,
+  ) {
     this.#logger = logger
+    this.#breaker = breakers.redis
     // One hash slot, because a script cannot use the keys of several nodes of a cluster.
     this.#prefix = `${prefix}{limit}:`
     this.#redis = redis
@@ -131,7 +135,7 @@ export class RateLimiter {
   /** Counts one request, and asks Redis for the count of all instances first. While Redis is down, this instance counts alone. */
   async countExactly(limit: Limit, key: string): Promise<RateLimitResult> {
     this.count(limit, key)
-    if (this.#redis && !this.#hasRedisFailed) await withTimeout(redisTimeoutMs, this.#flush()).catch(() => {})
+    if (this.#redis) await this.#flush()
     return this.count(limit, key, 0)
   }
 
@@ -200,30 +204,35 @@ export class RateLimiter {
     const given = counters.flatMap(({ windowMs }, at) => [String(added[at]), String(windowMs)])
     const request = { keys: counters.map(({ key }) => key), arguments: given }
     try {
-      const reply = (async () => await this.#redis?.eval(addScript, request))()
-      withTimeout(redisTimeoutMs, reply).catch((error: unknown) => this.#warn(error))
-      const replies = ((await reply) as unknown[]).map(Number)
+      const replies = (await this.#eval(addScript, request)).map(Number)
       const now = Date.now()
       for (const [at, counter] of counters.entries()) {
         counter.count = (replies[2 * at] ?? 0) + counter.unsent
         counter.endsAt = now + (replies[2 * at + 1] ?? 0)
       }
-      this.#hasRedisFailed = false
-    } catch {
+    } catch (error) {
+      this.#warn(error)
       // Sent again with the next batch. If only the reply was lost, they count twice, which is the safe side.
       for (const [at, counter] of counters.entries()) counter.unsent += added[at] ?? 0
       this.#schedule()
     }
   }
 
-  #warn(error: unknown): void {
-    this.#hasRedisFailed = true
-    if (Date.now() - this.#warnedAt < warningIntervalMs) return
-    this.#warnedAt = Date.now()
-    this.#logger.warn(
-      { cause: describeError(error) },
-      'Redis cannot count: rate limits hold in this process only',
+  /** The circuit breaker limits the time, and logs outages. */
+  async #eval(script: string, request: { keys: string[]; arguments: string[] }): Promise<unknown[]> {
+    const run = async (each: string) => (await this.#redis?.eval(each, request)) as unknown[]
+    return await this.#breaker.run(
+      () => run(script),
+      () => run('return 1'),
     )
+  }
+
+  /** Of an error with which Redis responds, such as a missing permission. */
+  #warn(error: unknown): void {
+    if (error instanceof PortalSsoError || Date.now() - this.#warnedAt < warningIntervalMs) return
+    this.#warnedAt = Date.now()
+    const cause = describeError(error)
+    this.#logger.warn({ cause }, 'Redis cannot count: rate limits hold in this process only')
   }
 }
 

@@ -60,7 +60,10 @@ export function isSafeMethod({ method }: Request): boolean {
 export function acceptsHtml(req: Request): boolean {
   // fetch() sends `Accept: */*` by default, as many other clients do, but its destination is empty. So is that of a navigation that
   // a service worker passes on.
-  if (req.get('sec-fetch-dest') === 'empty' && req.get('sec-fetch-mode') !== 'navigate') return false
+  const { accept, 'sec-fetch-dest': destination, 'sec-fetch-mode': mode } = req.headers
+  if (destination === 'empty' && mode !== 'navigate') return false
+  // As browsers send it: nothing can come before the first type without a weight.
+  if (accept?.startsWith('text/html,') || accept === 'text/html') return true
   return req.accepts(['html', 'json']) === 'html'
 }
 

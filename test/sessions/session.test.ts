@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, it } from '@jest/globals'
+import { describe, expect, it, jest } from '@jest/globals'
 import express from 'express'
 import session from 'express-session'
 import { Passport, type Strategy, type StrategyCreated } from 'passport'
@@ -27,6 +27,12 @@ async function portalWithAda(options: TestPortalOptions = {}): Promise<TestPorta
 async function signIn(portal: TestPortal, visitor = new Visitor()): Promise<Visitor> {
   await visitor.open(`${portal.url}/login/acme`)
   return visitor
+}
+
+async function connectForTest() {
+  const redis = await connectRedis()
+  open.push({ close: () => redis.close() })
+  return redis
 }
 
 const status = async (visitor: Visitor, portal: TestPortal) =>
@@ -344,6 +350,103 @@ describe('a session', () => {
     } finally {
       process.env.NODE_ENV = before
     }
+  })
+})
+
+describe('the session of a visitor without a cookie', () => {
+  const mount: TestPortalOptions['mount'] = (app, sso) => {
+    app.use(sso.session())
+    app.get('/basket', (req, res) => {
+      const session = req.session as { basket?: number }
+      session.basket = (session.basket ?? 0) + 1
+      res.json({ basket: session.basket, hasId: req.sessionID === req.session.id })
+    })
+    app.get('/late', (req, res) => {
+      res.send('late')
+      Object.assign(req.session, { late: true })
+    })
+    app.get('/null', (req, res) => {
+      req.session = null as never
+      res.json({ session: req.session, isAuthenticated: req.isAuthenticated() })
+    })
+    app.get('/fields', (req, res) => {
+      res.json({ has: 'session' in req && 'sessionID' in req, store: typeof req.sessionStore.get })
+    })
+    mountDefault(app, sso)
+  }
+
+  it('is opened when the host reads it, and stored when the host changes it', async () => {
+    const portal = await portalWithAda({ mount, redis: await connectForTest() })
+    const visitor = new Visitor()
+    for (const basket of [1, 2])
+      expect(JSON.parse((await visitor.get(`${portal.url}/basket`)).body)).toEqual({ basket, hasId: true })
+    expect(visitor.cookieNames(portal.url)).toEqual(['portal-sso'])
+    expect(JSON.parse((await new Visitor().get(`${portal.url}/fields`)).body)).toEqual({
+      has: true,
+      store: 'function',
+    })
+  })
+
+  it('is opened for other spellings of the cookie, which sign nobody in', async () => {
+    const portal = await portalWithAda({ mount })
+    const visitor = await signIn(portal)
+    const value = visitor.cookies.get(portal.url)!.get('portal-sso')!
+    const get = async (cookie: string) => (await new Visitor().get(`${portal.url}/portal`, { cookie })).status
+    expect(await get(`portal-sso=${value}`)).toBe(200)
+    for (const cookie of [`portal-sso =${value}`, `Portal-SSO=${value}`, `"portal-sso"=${value}`, value])
+      expect([cookie, await get(cookie)]).toEqual([cookie, 302])
+  })
+
+  it('is neither opened nor stored otherwise, and sets no cookie', async () => {
+    const portal = await portalWithAda({ mount })
+    for (const path of ['/', '/portal', '/fields', '/late', '/null']) {
+      const { headers } = await new Visitor().get(portal.url + path)
+      expect([path, headers.get('set-cookie')]).toEqual([path, null])
+    }
+    const { body } = await new Visitor().get(`${portal.url}/null`)
+    expect(JSON.parse(body)).toEqual({ session: null, isAuthenticated: false })
+  })
+})
+
+describe('a session that nobody changes', () => {
+  it('is not written, and what the host changes in it is, also in our part', async () => {
+    const redis = await connectForTest()
+    const portal = await portalWithAda({
+      redis,
+      session: { userCacheSeconds: 5 },
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.get('/nested', (req, res) => {
+          const session = req.session as { filter?: { tags: string[] } }
+          session.filter ??= { tags: [] }
+          if (req.query.tag) session.filter.tags.push(String(req.query.tag))
+          res.json(session.filter)
+        })
+        app.get('/mark', (req, res) => {
+          sso.markAuthenticated(req)
+          res.send('marked')
+        })
+        app.get('/dump', (req, res) => void res.json(req.session))
+      },
+    })
+    const visitor = await signIn(portal)
+    const onSet = jest.spyOn(redis, 'set')
+    const writes = async (path: string) => {
+      onSet.mockClear()
+      const { body, headers } = await visitor.get(portal.url + path)
+      // express-session renews the cookie of a changed session.
+      expect(headers.get('set-cookie') !== null).toBe(onSet.mock.calls.length === 1)
+      return [onSet.mock.calls.length, body]
+    }
+    expect((await writes('/portal'))[0]).toBe(0)
+    expect(await writes('/nested')).toEqual([1, '{"tags":[]}'])
+    expect(await writes('/nested')).toEqual([0, '{"tags":[]}'])
+    expect(await writes('/nested?tag=a')).toEqual([1, '{"tags":["a"]}'])
+    expect(await writes('/mark')).toEqual([1, 'marked'])
+    expect(await writes('/nested?tag=b')).toEqual([1, '{"tags":["a","b"]}'])
+    // A page or a log line with the whole session does not contain the ID token.
+    expect((await writes('/dump'))[1]).not.toContain('eyJ')
+    expect((await writes('/portal'))[0]).toBe(0)
   })
 })
 

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
 import type { UserDirectory } from '../../lib/index.ts'
+import { takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase } from '../support/databases.ts'
 import type { TestPortalOptions } from '../support/portal.ts'
@@ -96,6 +97,11 @@ describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) 
     const page = await visitor.follow(await visitor.get(location))
     const callbackAndPage = await takeCosts()
     expect(JSON.parse(page.body)).toMatchObject({ path: '/portal', user: { email: ada.email } })
+    return { portal, visitor, takeCosts, start, callbackAndPage }
+  }
+
+  const measureSignIn = async (options: Parameters<typeof measure>[0]) => {
+    const { start, callbackAndPage } = await measure(options)
     return { start, callbackAndPage }
   }
 
@@ -108,7 +114,7 @@ describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) 
   ]
 
   it('with Redis: 1 statement at the start, then 5, 3 Redis commands and 1 provider call', async () => {
-    expect(await measure({ prefix: `cost-${randomUUID()}:` })).toEqual({
+    expect(await measureSignIn({ prefix: `cost-${randomUUID()}:` })).toEqual({
       start: { sql: ['select sso_providers'], redis: [], provider: [] },
       callbackAndPage: { sql: inBuiltInTable, redis: ['SET', 'SET', 'GET'], provider: ['/token'] },
     })
@@ -116,7 +122,7 @@ describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) 
 
   it('without Redis: a statement more, which marks the code', async () => {
     const [first = '', ...others] = inBuiltInTable
-    expect(await measure({})).toEqual({
+    expect(await measureSignIn({})).toEqual({
       start: { sql: ['select sso_providers'], redis: undefined, provider: [] },
       callbackAndPage: {
         sql: [first, 'insert sso_redeemed_codes', ...others],
@@ -129,7 +135,7 @@ describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) 
   it('with a directory of the host: a statement more, which reads the user there', async () => {
     const [row = '', link = '', ...others] = inBuiltInTable
     const users = await ownDirectory(knex)
-    expect(await measure({ users, prefix: `cost-${randomUUID()}:` })).toEqual({
+    expect(await measureSignIn({ users, prefix: `cost-${randomUUID()}:` })).toEqual({
       start: { sql: ['select sso_providers'], redis: [], provider: [] },
       callbackAndPage: {
         sql: [row, link, 'select people', ...others],
@@ -137,5 +143,36 @@ describe.each(everyDatabase)('costs of a returning user, on %s', (_name, fresh) 
         provider: ['/token'],
       },
     })
+  })
+
+  it('of the guarded page: 1 Redis command; 2 statements more when the cached user has expired', async () => {
+    const { portal, visitor, takeCosts } = await measure({ prefix: `cost-${randomUUID()}:` })
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    const openPage = async () => {
+      expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
+      return await takeCosts()
+    }
+    expect(await openPage()).toEqual({ sql: [], redis: ['GET'], provider: [] })
+    clock.pass(6000)
+    const reads = ['select sso_sessions', 'select sso_users']
+    expect(await openPage()).toEqual({ sql: reads, redis: ['GET'], provider: [] })
+    expect(await openPage()).toEqual({ sql: [], redis: ['GET'], provider: [] })
+  })
+
+  it('of a page of the host that needs no user: the same', async () => {
+    const { portal, visitor, takeCosts } = await measure({ prefix: `cost-${randomUUID()}:` })
+    expect((await visitor.get(portal.url)).body).toBe(`home of ${ada.email}`)
+    expect(await takeCosts()).toEqual({ sql: [], redis: ['GET'], provider: [] })
+  })
+
+  it('of a visitor who is sent to the login page: none', async () => {
+    const { portal, takeCosts } = await measure({ prefix: `cost-${randomUUID()}:` })
+    for (const accept of ['text/html', 'application/json'])
+      expect((await new Visitor({ accept }).get(`${portal.url}/portal`)).status).toBe(
+        accept === 'text/html' ? 302 : 401,
+      )
+    expect((await new Visitor().get(portal.url)).body).toBe('home of nobody')
+    expect(await takeCosts()).toEqual({ sql: [], redis: [], provider: [] })
   })
 })

@@ -3,7 +3,9 @@ import net from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
-import { type Limit, RateLimiter, type RateLimits } from '../../lib/web/rate-limit.ts'
+import type { Logger } from '../../lib/shared/logger.ts'
+import { createBreakers } from '../../lib/web/core.ts'
+import { type Limit, RateLimiter, type RateLimits, type RedisCounter } from '../../lib/web/rate-limit.ts'
 import { takeClock, takeTimers } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
@@ -380,7 +382,7 @@ describe('with Redis', () => {
     const portal = await portalWith({ start: 2 }, { redis: redis })
     const clock = takeTimers()
     open.push({ close: async () => clock.back() })
-    const outageLogs = () => portal.logs.filter(({ message }) => message.includes('Redis cannot count'))
+    const outageLogs = () => portal.logs.filter(({ message }) => message.includes('Redis'))
     expect((await click(portal)).status).toBe(302)
     await server.stop()
     for (let second = 0; second < 5; second++) {
@@ -399,7 +401,7 @@ describe('with Redis', () => {
     expect(outageLogs()).toHaveLength(1)
   })
 
-  it('connected but silent, only one code waits for half a second, limits hold, and one script is sent', async () => {
+  it('connected but silent, only one code waits for less than a second, limits hold, and no commands pile up', async () => {
     // A proxy that accepts commands, but returns no replies once `silent` is set.
     let silent = false
     const to = new URL(process.env.TEST_REDIS_URL!)
@@ -421,26 +423,44 @@ describe('with Redis', () => {
     silent = true
     expect(await statuses(2, () => click(portal))).toEqual([302, 429])
     const enterCode = () => new Visitor().post(`${portal.url}/register/verify`)
-    let isWaiting = true
-    const waiting = enterCode().finally(() => {
-      isWaiting = false
-    })
-    while (onEval.mock.calls.length === 0) await setImmediate()
-    expect(isWaiting).toBe(true)
-    clock.pass(500)
-    await waiting
-    expect((await statuses(2, enterCode)).map((status) => status === 429)).toEqual([false, true])
-    for (let second = 0; second < 5; second++) {
-      clock.pass(1000)
-      await click(portal)
+    /** @returns the faked milliseconds until the response */
+    const waitFor = async (response: Promise<{ status: number }>) => {
+      let isDone = false
+      const done = response.finally(() => {
+        isDone = true
+      })
+      let passed = 0
+      for (const evals = onEval.mock.calls.length; !isDone; await setImmediate()) {
+        // Not before the request has arrived.
+        if (passed === 0 && onEval.mock.calls.length === evals && evals === 0) continue
+        clock.pass(50)
+        passed += 50
+      }
+      return { status: (await done).status, passed }
     }
-    expect(onEval).toHaveBeenCalledTimes(1)
+    const first = await waitFor(enterCode())
+    expect(first.status).not.toBe(429)
+    expect(first.passed).toBeGreaterThanOrEqual(800)
+    expect((await waitFor(enterCode())).status).not.toBe(429)
+    expect((await waitFor(enterCode())).status).toBe(429)
+    // One script, and one probe of the circuit breaker.
+    expect(onEval.mock.calls.length).toBeLessThanOrEqual(2)
+  })
+
+  it('that refuses the command is one warning per minute, and the instance counts alone', async () => {
+    const warnings: string[] = []
+    const logger = { ...nothing, warn: (_fields: object, message: string) => void warnings.push(message) }
+    const limiter = limiterWith({ eval: () => Promise.reject(new Error('NOPERM')) }, logger)
+    const results: boolean[] = []
+    for (let n = 0; n < 4; n++) results.push((await limiter.countExactly(anyLimit, 'client')).isOver)
+    expect(results).toEqual([false, false, true, true])
+    expect(warnings).toEqual(['Redis cannot count: rate limits hold in this process only'])
+    limiter.stop()
   })
 
   it('a flood from many addresses is sent in short scripts, because Redis executes nothing else meanwhile', async () => {
     const redis = await clientOf(process.env.TEST_REDIS_URL!)
-    const core = { logger: { info() {}, warn() {}, error() {} }, prefix: 'rate-limit-test:' }
-    const limiter = new RateLimiter(core, redis)
+    const limiter = limiterWith(redis)
     const onEval = jest.spyOn(redis, 'eval')
     for (let n = 0; n < 2500; n++) limiter.count({ ...anyLimit, windowSeconds: 1 }, `client ${n}`)
     await limiter.countExactly({ ...anyLimit, windowSeconds: 1 }, 'client 0')
@@ -449,12 +469,18 @@ describe('with Redis', () => {
   })
 })
 
+const nothing: Logger = { info() {}, warn() {}, error() {} }
+
+const limiterWith = (redis: RedisCounter | undefined, logger = nothing) => {
+  const breakers = createBreakers(undefined as never, logger)
+  return new RateLimiter({ breakers, logger, prefix: 'rate-limit-test:' }, redis)
+}
+
 const anyLimit: Limit = { name: 'any', maxRequests: 2, windowSeconds: 60 }
 
 describe('counters', () => {
   it('are 20,000 at most, and an attacker with many addresses does not reset that of an active client', () => {
-    const core = { logger: { info() {}, warn() {}, error() {} }, prefix: '' }
-    const limiter = new RateLimiter(core, undefined)
+    const limiter = limiterWith(undefined)
     const countThrice = (client: string) => {
       for (let n = 0; n < 3; n++) limiter.count(anyLimit, client)
     }
@@ -469,8 +495,7 @@ describe('counters', () => {
   })
 
   it('expire in time after the clock was set back', () => {
-    const core = { logger: { info() {}, warn() {}, error() {} }, prefix: '' }
-    const limiter = new RateLimiter(core, undefined)
+    const limiter = limiterWith(undefined)
     const clock = takeClock()
     open.push({ close: async () => clock.back() })
     for (let n = 0; n < 3; n++) limiter.count(anyLimit, 'client')
