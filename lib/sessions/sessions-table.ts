@@ -254,16 +254,14 @@ export class SessionsTable {
       )
       if (given?.startedBefore) query.where('created_at', '<', given.startedBefore)
       const rows: SealedRow[] = await query.limit(batchSize)
-      if (rows.length === batchSize) {
-        ending ??= await this.recordEnding(match)
-        await nextTurn()
-      }
+      if (rows.length === batchSize) ending ??= await this.recordEnding(match)
       const ids = rows.map(({ id }) => id)
       const deleted = ids.length > 0 ? await this.#knex('sso_sessions').whereIn('id', ids).delete() : 0
       // Fewer: a row may have been renamed in between and still exists, so go round again.
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted > 0) yield rows.map((row) => this.#toRemoved(row))
+      if (found === batchSize) await nextTurn()
     }
     if (ending) await this.#knex('sso_session_endings').where({ id: ending.id }).delete()
   }
