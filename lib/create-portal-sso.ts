@@ -43,6 +43,7 @@ export async function createPortalSso(options: PortalSsoOptions): Promise<Portal
       async () => rateLimiter.stop(),
       () => signIn.healthProbes.stop(),
       () => maintenance.stop(),
+      () => signIn.connectedProviders.close(),
       () => outbound.close(),
       async () => sessions.close(),
       () => database.close(),

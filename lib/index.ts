@@ -56,8 +56,8 @@ export type {
   UsageOptions,
 } from './management/provider-lifecycle.ts'
 export type { ProviderFilter, ProvidersApi } from './management/providers-api.ts'
-export type { UpdateOptions } from './management/save-provider.ts'
-export { type ProviderTest, ProviderTestError } from './management/test-provider.ts'
+export { ProviderTestError, type UpdateOptions } from './management/save-provider.ts'
+export type { ProviderTest } from './management/test-provider.ts'
 export type { ClientKeyAlgorithm, KeyState } from './providers/client-key.ts'
 export type { Check, Provider, ProviderHealth } from './providers/provider.ts'
 export type {

@@ -43,7 +43,6 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   )
   registrations.use(registration)
 
-  routes.get('/login', perClient('start', 'picker'))
   routes.use('/login/:provider', signIns)
   routes.use('/register', registrations)
   routes.post('/account/security/confirm/:step', code)
@@ -53,6 +52,11 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   routes.use('/logout/:provider/backchannel', perClient('logout', 'back-channel'), counted)
   routes.use('/logout', perClient('logout'))
   return routes
+}
+
+export function limitPicker(modules: RateLimitModules): RequestHandler {
+  const { rateLimits } = modules
+  return rateLimits ? limitClients(modules, rateLimits, 'start', 'picker') : (_req, _res, next) => next()
 }
 
 /** Limits refusals of the host's own login page: each of them costs a row. */

@@ -8,14 +8,14 @@ import { frontChannelRoute } from './logout/front-channel-route.ts'
 import { logoutRoutes } from './logout/logout-routes.ts'
 import { clientKeysRoute } from './management/client-keys.ts'
 import type { Modules } from './modules.ts'
-import { rateLimitRoutes } from './rate-limit-routes.ts'
+import { limitPicker, rateLimitRoutes } from './rate-limit-routes.ts'
 import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
 import { pickerRoute } from './sign-in/picker-route.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
-import { refuseSubresources } from './web/csrf.ts'
+import { refuseForeignSubresources, refuseSubresources } from './web/csrf.ts'
 import { withPrivateHeaders } from './web/handler.ts'
 import type { HostMiddleware } from './web/host-middleware.ts'
 
@@ -28,6 +28,12 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   const { core, classicLogin, errorHandler, form, pages, registration, sessions, signIn } = modules
   const { connectedProviders, refusals } = signIn
   const routes = Router()
+  // Before all others, because every user opens it and each layer costs CPU.
+  routes.get(
+    '/login',
+    ...[withPrivateHeaders, refuseForeignSubresources, limitPicker(modules), sessions.identify],
+    pickerRoute(core, { ...modules, allowsClassic: (req) => classicLogin.isAllowed(req) }),
+  )
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
@@ -41,7 +47,6 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   )
   routes.use(ours, sessions.identify)
   routes.use(['/register', '/account/security'], (req, _res, next) => next(sessions.assertFresh(req)))
-  routes.get('/login', pickerRoute(core, { ...modules, allowsClassic: (req) => classicLogin.isAllowed(req) }))
   routes.use(
     unlessSignIn(
       initiateRoutes(core, modules),

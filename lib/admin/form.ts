@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { ProviderTestError } from '../management/test-provider.ts'
+import { ProviderTestError } from '../management/save-provider.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import type { Check } from '../providers/provider.ts'
 import {

@@ -5,18 +5,18 @@ import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
 
 // The admin pages are in English and UTC only, like the log and the providers' consoles.
 
-const dayFormat = new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' })
-const dateTimeFormat = new Intl.DateTimeFormat('en-GB', {
-  dateStyle: 'medium',
-  timeStyle: 'short',
-  timeZone: 'UTC',
-})
+// Created on use: the first one takes 15 ms of the start.
+let dayFormat: Intl.DateTimeFormat | undefined
+let dateTimeFormat: Intl.DateTimeFormat | undefined
 
 export function day(at: string): string {
+  dayFormat ??= new Intl.DateTimeFormat('en-GB', { dateStyle: 'long', timeZone: 'UTC' })
   return dayFormat.format(new Date(at))
 }
 
 function dateTime(at: string): string {
+  const options = { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' } as const
+  dateTimeFormat ??= new Intl.DateTimeFormat('en-GB', options)
   return `${dateTimeFormat.format(new Date(at))} UTC`
 }
 

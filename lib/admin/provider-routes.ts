@@ -1,6 +1,6 @@
 import type { RefusedLogoutTokens } from '../events/event-history.ts'
 import { providerUrls } from '../management/provider-urls.ts'
-import { ProviderTestError } from '../management/test-provider.ts'
+import { ProviderTestError } from '../management/save-provider.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Check, Provider } from '../providers/provider.ts'

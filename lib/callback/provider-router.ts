@@ -8,15 +8,15 @@ import {
   readLoginHint,
 } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
-import { clockToleranceSeconds } from '../oidc/provider-client.ts'
-import { presetOf } from '../providers/presets/presets.ts'
+import { canChooseAccount, presetOf } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { clockToleranceSeconds } from '../shared/time.ts'
 import type { CompletedAttempt, Purpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
-import { canChooseAccount, type ValidatedSignIn } from '../sign-in/provider-strategy.ts'
+import type { ValidatedSignIn } from '../sign-in/provider-strategy.ts'
 import {
   assertReauthenticated,
   canRetry,

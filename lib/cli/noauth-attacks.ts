@@ -1,4 +1,4 @@
-import { checkVouching } from '../management/test-provider.ts'
+import { checkVouching } from '../management/checks/candidate.ts'
 import {
   type Claims,
   identityFrom,

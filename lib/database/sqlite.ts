@@ -81,25 +81,28 @@ function withShortTimeout<T>(connection: Connection, act: () => T): T {
   }
 }
 
-/** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. */
-const BetterSqlite3Client = knexModule({ client: 'better-sqlite3', useNullAsDefault: true }).client
-  .constructor as ClientClass
+let LibsqlClient: ClientClass | undefined
 
-class LibsqlClient extends waitingClient(BetterSqlite3Client) {
-  /** For knex's error without the driver. */
-  get _packageName(): string {
-    return 'libsql'
-  }
+/** knex's better-sqlite3 dialect with `libsql`, which has the same API and needs no install script. Only SQLite loads the dialect. */
+function libsqlClient(): ClientClass {
+  const { client } = knexModule({ client: 'better-sqlite3', useNullAsDefault: true })
+  LibsqlClient ??= class extends waitingClient((client as object).constructor as ClientClass) {
+    /** For knex's error without the driver. */
+    get _packageName(): string {
+      return 'libsql'
+    }
 
-  _driver(): unknown {
-    return requireHere('libsql')
+    _driver(): unknown {
+      return requireHere('libsql')
+    }
   }
+  return LibsqlClient
 }
 
 /** @param filename path of the database file; it is created if it does not exist */
 export function sqliteConfig(filename: string): Knex.Config {
   return {
-    client: LibsqlClient as unknown as typeof Knex.Client,
+    client: libsqlClient() as unknown as typeof Knex.Client,
     connection: { filename },
     useNullAsDefault: true,
     pool: {

@@ -2,7 +2,7 @@ import type { Knex } from 'knex'
 import { LRUCache } from 'lru-cache'
 import { isUniqueViolation } from '../database/connect.ts'
 import type { EventLog } from '../events/event-log.ts'
-import { type Fault, findFault } from '../oidc/find-fault.ts'
+import type { Fault } from '../oidc/find-fault.ts'
 import type { HttpClient, HttpClients, ProviderFetch } from '../oidc/http-client.ts'
 import type { Provider, ProviderHealth } from '../providers/provider.ts'
 import {
@@ -200,6 +200,7 @@ export class HealthProbes {
     const { provider, asksToken } = probe
     // Connections and a circuit breaker of their own, and the same address rules as for a sign-in.
     const outbound = this.#outbound.clientFor(`health ${provider.id}`, provider)
+    const { findFault } = await import('../oidc/find-fault.ts')
     const fault = await findFault(provider, withSignal(outbound, this.#stopping.signal), { asksToken })
     if (this.#isStopped) return
     if (fault === undefined && provider.health) return await this.#endOutage(provider)

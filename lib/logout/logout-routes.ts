@@ -68,7 +68,7 @@ export function logoutRoutes(
     const { logout: setting, displayName: name } = providerLogout.provider
     const state = logoutState.begin(res, name)
     const { logoutHint } = signedInVia
-    const href = logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })
+    const href = await logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })
     if (setting === 'ask' && where !== 'there')
       return await pages.show(req, res, 'signed-out', {
         loginHref,

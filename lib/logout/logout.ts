@@ -1,5 +1,4 @@
 import type { Request, Response } from 'express'
-import { decodeJwt } from 'jose'
 import type { EventLog } from '../events/event-log.ts'
 import { readLoginHint } from '../oidc/authorization-response.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
@@ -91,7 +90,7 @@ export class Logout {
     const kept = signIn.attempts.begin(req, res, { ...attempt, providerId: provider.id })
     const state = logoutState.begin(res, kept)
     const returnUri = urls.loggedOut(provider.portal)
-    return logoutUrl({ provider, endpoint }, { logoutHint, returnUri, state })
+    return await logoutUrl({ provider, endpoint }, { logoutHint, returnUri, state })
   }
 
   /**
@@ -125,10 +124,10 @@ export class Logout {
 }
 
 /** The URL of the logout request (section 2). */
-export function logoutUrl(
+export async function logoutUrl(
   { provider, endpoint }: ProviderLogout,
   { logoutHint, returnUri, state }: { logoutHint: string | undefined; returnUri: string; state: string },
-): string {
+): Promise<string> {
   const url = new URL(endpoint)
   url.hash = ''
   url.searchParams.set('client_id', provider.clientId)
@@ -136,6 +135,7 @@ export function logoutUrl(
   url.searchParams.set('state', state)
   if (!logoutHint) return url.href
   // Without it, Microsoft asks which account to sign out. It is the value of an optional claim of the ID token.
+  const { decodeJwt } = await import('jose')
   const accountHint = readLoginHint(decodeJwt(logoutHint).login_hint)
   if (accountHint !== undefined) url.searchParams.set('logout_hint', accountHint)
   const withoutHint = url.href

@@ -24,10 +24,11 @@ import {
   connectProvider,
   describeChanges,
   readNewProvider,
+  testCandidate,
   type UpdateOptions,
   updateProvider,
 } from './save-provider.ts'
-import { type ProviderTest, testProvider } from './test-provider.ts'
+import type { ProviderTest } from './test-provider.ts'
 
 /** Selects connected providers. Omitted: all. */
 export interface ProviderFilter {
@@ -106,7 +107,7 @@ export class ProvidersApi {
     const clientKeys = keys.length > 0 ? async () => keys : undefined
     const redirectUri = urls.callback(slug, portal)
     const saved = { ...provider, clientSecret, clientKeys, redirectUri, isIssuerKnown: true }
-    const test = await testProvider(saved, outbound)
+    const test = await testCandidate(saved, outbound)
     const updated = await this.#saveDetected(provider, test)
     await providersTable.recordConnectionTest(updated, test.checks)
     return test
@@ -115,7 +116,7 @@ export class ProvidersApi {
   /** Tests settings without saving them. @throws ManagementError `invalid`, `not_allowed` */
   async testUnsaved(input: ProviderInput, options: ActOptions = {}): Promise<ProviderTest> {
     const { candidate } = await readNewProvider(this.#context, input, this.#resolve(options))
-    return await testProvider(candidate, this.#context.outbound)
+    return await testCandidate(candidate, this.#context.outbound)
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { HttpClients } from '../oidc/http-client.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { makeClientKeys } from '../providers/client-key.ts'
-import type { Provider } from '../providers/provider.ts'
+import type { Check, Provider } from '../providers/provider.ts'
 import { slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
@@ -19,7 +19,23 @@ import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
 import { assertFits, type ProviderInput, readChanges, readInput } from './provider-input.ts'
 import { assertMayReference, assertNamesRecipient } from './secret-reference-rules.ts'
-import { ProviderTestError, testProvider } from './test-provider.ts'
+import type { ProviderTest } from './test-provider.ts'
+
+/** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
+export class ProviderTestError extends ManagementError {
+  /** All results of the test. */
+  readonly checks: readonly Check[]
+
+  constructor(checks: readonly Check[]) {
+    const failed = checks.filter(({ result }) => result === 'failed')
+    super(
+      'test_failed',
+      failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })),
+    )
+    this.name = 'ProviderTestError'
+    this.checks = checks
+  }
+}
 
 /** Options of `update`. */
 export interface UpdateOptions extends ActOptions {
@@ -28,6 +44,12 @@ export interface UpdateOptions extends ActOptions {
 }
 
 type SaveContext = Pick<ManagementContext, 'logger' | 'urls' | 'events' | 'outbound' | 'providersTable'>
+
+/** Runs the connection test. Its checks are loaded here, because only administrators need them. */
+export async function testCandidate(candidate: TestInput, http: HttpClients): Promise<ProviderTest> {
+  const { testProvider } = await import('./test-provider.ts')
+  return await testProvider(candidate, http)
+}
 
 /**
  * Reads the settings of a new provider and its client secret, which may be a reference.
@@ -125,7 +147,7 @@ export async function updateProvider(
  */
 async function testAndResolve(given: ProviderSettings, candidate: TestInput, http: HttpClients) {
   const { clientSecret: _secret, ...settings } = given
-  const found = await testProvider(candidate, http)
+  const found = await testCandidate(candidate, http)
   const { issuer, clientAuthentication, checks } = found
   if (!found.ok || !issuer || !clientAuthentication) throw new ProviderTestError(checks)
   const secretEncoding = found.secretEncoding ?? settings.secretEncoding ?? 'form'

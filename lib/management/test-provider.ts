@@ -1,7 +1,6 @@
 import type { ClientMethod } from '../oidc/client-methods.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import { pushesRequests } from '../oidc/provider-client.ts'
-import { describeVouching, type TrustSettings } from '../oidc/vouches.ts'
 import type { Check } from '../providers/provider.ts'
 import {
   type AssertionAudience,
@@ -9,10 +8,9 @@ import {
   type ClientAuthentication,
   type SecretEncoding,
 } from '../providers/setting-values.ts'
-import { ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthorization } from './checks/authorization.ts'
-import { ok, type TestInput, warning } from './checks/candidate.ts'
+import { checkVouching, type TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
 import { type CheckedCredentials, checkCredentials } from './checks/credentials.ts'
 import { checkKeys, reach } from './checks/documents.ts'
@@ -28,22 +26,6 @@ import {
   checkUserInfo,
   chooseAuthentication,
 } from './checks/metadata.ts'
-
-/** Thrown if the connection test failed: such a provider is not saved. The message names each failed check and what to do. */
-export class ProviderTestError extends ManagementError {
-  /** All results of the test. */
-  readonly checks: readonly Check[]
-
-  constructor(checks: readonly Check[]) {
-    const failed = checks.filter(({ result }) => result === 'failed')
-    super(
-      'test_failed',
-      failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })),
-    )
-    this.name = 'ProviderTestError'
-    this.checks = checks
-  }
-}
 
 /** Result of the connection test: everything that can be tested before a user signs in. */
 export interface ProviderTest {
@@ -134,11 +116,4 @@ function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
     ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
-}
-
-/** Shows which addresses of the provider are trusted. */
-export function checkVouching(settings: TrustSettings): Check {
-  const { description, warning: found } = describeVouching(settings)
-  const message = `it vouches for ${description}`
-  return found ? warning('vouching', `${message}; ${found.reason}`, found.hint) : ok('vouching', message)
 }

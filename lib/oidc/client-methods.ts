@@ -10,6 +10,7 @@ import {
 } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
+import { formEncoded } from './provider-error.ts'
 
 /** The portal's own credentials at one provider. */
 export interface Credentials {
@@ -82,11 +83,6 @@ export function secretForms(clientId: string, { clientSecret }: Credentials): st
 function basicCredentials(clientId: string, clientSecret: string, encoding: SecretEncoding): string {
   const encode = encoding === 'raw' ? (text: string) => text : formEncoded
   return Buffer.from(`${encode(clientId)}:${encode(clientSecret)}`).toString('base64')
-}
-
-/** RFC 6749, appendix B. */
-export function formEncoded(text: string): string {
-  return new URLSearchParams({ '': text }).toString().slice(1)
 }
 
 /** OpenID Connect Discovery 1.0, 3: the default is `client_secret_basic`. */

@@ -4,7 +4,7 @@ import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
 import { readJson } from './http-client.ts'
-import { type Claims, withoutEmpty } from './identity.ts'
+import { type Claims, isObject, withoutEmpty } from './identity.ts'
 
 /** Every provider that supports DPoP supports this one. */
 export const dpopAlgorithm = 'ES256'
@@ -137,10 +137,6 @@ function readTokenResponse(response: Response): TokenResponse {
     // openid-client reports what is wrong with it.
     return unread
   }
-}
-
-export function isObject(value: unknown): value is Claims {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /**

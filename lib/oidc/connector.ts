@@ -12,6 +12,12 @@ export interface Network {
   certificateAuthority?: string | undefined
 }
 
+export interface AgentLimits {
+  /** concurrent requests to one origin */
+  concurrency: number
+  connectTimeoutMs: number
+}
+
 /** Looks up the addresses of a host name. */
 export type Resolve = (hostname: string) => Promise<{ address: string; family: number }[]>
 
@@ -21,12 +27,11 @@ type Connect = ReturnType<typeof buildConnector>
  * Creates dispatchers that connect only to allowed addresses. Each name is resolved once and the checked address is used, so
  * that an attacker gains nothing by changing it in between (DNS rebinding).
  *
- * @param settings.concurrency concurrent requests to one origin
  * @param resolve for tests; default the system's resolver
  */
 export function createAgents(
   rules: AddressRules,
-  { concurrency, connectTimeoutMs: timeout }: { concurrency: number; connectTimeoutMs: number },
+  { concurrency, connectTimeoutMs: timeout }: AgentLimits,
   resolve: Resolve = resolveBySystem,
 ): (network: Network) => Dispatcher {
   const resolveOnce = shareInFlight(resolve)

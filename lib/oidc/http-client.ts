@@ -1,13 +1,13 @@
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
-import { type CircuitBreakerPolicy, ConsecutiveBreaker, circuitBreaker, handleWhen } from 'cockatiel'
+import type { CircuitBreakerPolicy } from 'cockatiel'
 import { LRUCache } from 'lru-cache'
 import type { CustomFetchOptions } from 'openid-client'
 import type { Dispatcher } from 'undici'
 import { CheckError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
-import { createAddressRules } from './address-rules.ts'
-import { assertProxyAllowed, createAgents, type Network, type Resolve } from './connector.ts'
+import { type AddressRules, createAddressRules } from './address-rules.ts'
+import type { AgentLimits, Network, Resolve } from './connector.ts'
 import { Turns } from './turns.ts'
 
 /** Limits for requests to providers. */
@@ -33,6 +33,8 @@ export interface HttpClients extends HttpClient {
    * @param network its proxy and certificates; a change starts with new connections and no failures
    */
   clientFor(owner: string, network?: Network): HttpClient
+  /** Loads the libraries, so that the first request does not wait for them. */
+  prepare(): Promise<unknown>
   close(): Promise<void>
 }
 
@@ -116,14 +118,8 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
   const { timeoutSeconds, allowedAddresses, concurrency } = settings
   const timeoutMs = timeoutSeconds * 1000
   const rules = createAddressRules(allowedAddresses)
-  const createAgent = createAgents(rules, { concurrency, connectTimeoutMs: timeoutMs }, resolve)
-  const agents = new LRUCache<string, Dispatcher, Network>({
-    max: maxAgents,
-    memoMethod: (_owner, _expired, { context }) => createAgent(context),
-    // `close` waits for the pending requests.
-    dispose: (agent) => void agent.close().catch(() => {}),
-  })
-  const endpoints = createEndpoints()
+  let opening: ReturnType<typeof openNetwork> | undefined
+  const open = () => (opening ??= openNetwork(rules, { concurrency, connectTimeoutMs: timeoutMs }, resolve))
   const origins = new LRUCache<string, Turns>({ max: maxEndpoints, memoMethod: () => new Turns(concurrency) })
 
   function clientFor(id: string, network: Network = {}): HttpClient {
@@ -131,6 +127,7 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
     const fetchOnce: ProviderFetch = async (href, options) => {
       const url = new URL(href)
       if (!isFetchable(url)) throw new CheckError('https', `${url.origin} is not https`)
+      const { agents, assertProxyAllowed, endpoints } = await open()
       if (network.proxy !== undefined) assertProxyAllowed(url, rules)
       const endpoint = endpoints.memo(`${owner} ${url.origin}${url.pathname}`)
       try {
@@ -155,30 +152,41 @@ export function createHttpClients(settings: OutboundSettings, resolve?: Resolve)
   }
 
   async function close(): Promise<void> {
-    const open = [...agents.values()]
-    await Promise.all(open.map((agent) => agent.destroy()))
-    agents.clear()
+    const agents = (await opening)?.agents
+    await Promise.all([...(agents?.values() ?? [])].map((agent) => agent.destroy()))
+    agents?.clear()
   }
 
-  return { ...clientFor(''), clientFor, close }
+  return { ...clientFor(''), clientFor, prepare: open, close }
 }
 
-/** Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs. */
-function createEndpoints(): LRUCache<string, Endpoint> {
-  return new LRUCache({
-    max: maxEndpoints,
-    ttl: endpointTtlMs,
-    memoMethod: () => ({ breaker: createBreaker(), lastResponseAt: Number.NEGATIVE_INFINITY }),
-  })
-}
-
-function createBreaker(): CircuitBreakerPolicy {
+/** Loads undici and cockatiel with the first request, so that the portal starts faster. */
+async function openNetwork(rules: AddressRules, limits: AgentLimits, resolve?: Resolve) {
+  const { assertProxyAllowed, createAgents } = await import('./connector.ts')
+  const { ConsecutiveBreaker, circuitBreaker, handleWhen } = await import('cockatiel')
   const isFailure = (error: Error) =>
     !(error instanceof ResponseTooLargeError || error instanceof QueueTimeoutError)
-  return circuitBreaker(handleWhen(isFailure), {
-    halfOpenAfter: retryDelayMs,
-    breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
-  })
+  const createBreaker = () =>
+    circuitBreaker(handleWhen(isFailure), {
+      halfOpenAfter: retryDelayMs,
+      breaker: new ConsecutiveBreaker(maxConsecutiveFailures),
+    })
+  const createAgent = createAgents(rules, limits, resolve)
+  return {
+    assertProxyAllowed,
+    agents: new LRUCache<string, Dispatcher, Network>({
+      max: maxAgents,
+      memoMethod: (_owner, _expired, { context }) => createAgent(context),
+      // `close` waits for the pending requests.
+      dispose: (agent) => void agent.close().catch(() => {}),
+    }),
+    // Per endpoint, not per provider: a working key set must not hide a token endpoint that hangs.
+    endpoints: new LRUCache<string, Endpoint>({
+      max: maxEndpoints,
+      ttl: endpointTtlMs,
+      memoMethod: () => ({ breaker: createBreaker(), lastResponseAt: Number.NEGATIVE_INFINITY }),
+    }),
+  }
 }
 
 type ExchangeRequest = Parameters<ProviderFetch>[1] & {

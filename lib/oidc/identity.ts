@@ -53,6 +53,10 @@ const constantSubjectMessage =
 
 export type Claims = Readonly<Record<string, unknown>>
 
+export function isObject(value: unknown): value is Claims {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Leaves out null and empty members: they count as absent. */
 export function withoutEmpty(members: object): Record<string, unknown> {
   const present: Record<string, unknown> = { ...members }

@@ -1,11 +1,10 @@
-import { type CompactJWSHeaderParameters, decodeProtectedHeader } from 'jose'
+import type { CompactJWSHeaderParameters } from 'jose'
 import { isIssuerOf } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { signingAlgorithms } from '../providers/setting-values.ts'
 import { CheckError } from '../shared/errors.ts'
-import { isObject } from './code-exchange.ts'
-import { type Claims, identifierPattern, storedSid, withoutEmpty } from './identity.ts'
-import { clockToleranceSeconds } from './provider-client.ts'
+import { clockToleranceSeconds } from '../shared/time.ts'
+import { type Claims, identifierPattern, isObject, storedSid, withoutEmpty } from './identity.ts'
 
 /** The session, the subject, or both that a provider has logged out. */
 export interface LogoutToken {
@@ -42,7 +41,7 @@ export async function readLogoutToken(
   verify: (token: string) => Promise<Uint8Array>,
   now: number,
 ): Promise<LogoutToken> {
-  checkHeader(token, provider)
+  await checkHeader(token, provider)
   const signed = await readSignedClaims(token, verify)
   // 2.4: prohibited, so not even null.
   check(!Object.hasOwn(signed, 'nonce'), 'nonce', 'it has a nonce, which only an ID token may have')
@@ -66,9 +65,9 @@ function check(passed: boolean, code: string, message: string): asserts passed {
 }
 
 /** 2.6 (1): signed, and not encrypted. 2.6 (3) before (2): a token must not choose how it is verified (RFC 8725, 3.1). */
-function checkHeader(token: string, { signingAlgorithm }: TokenIssuer): void {
+async function checkHeader(token: string, { signingAlgorithm }: TokenIssuer): Promise<void> {
   check(/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token), 'jws', 'it is not a JWS in three parts')
-  const { alg, typ, crit } = readHeader(token)
+  const { alg, typ, crit } = await readHeader(token)
   const algorithms: readonly string[] = signingAlgorithm ? [signingAlgorithm] : signingAlgorithms
   const expected = signingAlgorithm ? `the registered ${signingAlgorithm}` : 'an asymmetric one'
   check(algorithms.includes(alg), 'alg', `its alg is not ${expected}`)
@@ -80,7 +79,8 @@ function checkHeader(token: string, { signingAlgorithm }: TokenIssuer): void {
   check(isLogoutType, 'typ', 'its typ is for another kind of token')
 }
 
-function readHeader(token: string): CompactJWSHeaderParameters {
+async function readHeader(token: string): Promise<CompactJWSHeaderParameters> {
+  const { decodeProtectedHeader } = await import('jose')
   try {
     return decodeProtectedHeader(token) as CompactJWSHeaderParameters
   } catch (cause) {

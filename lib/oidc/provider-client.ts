@@ -3,7 +3,7 @@ import * as client from 'openid-client'
 import { keyIssuersFor } from '../providers/issuer.ts'
 import type { Provider } from '../providers/provider.ts'
 import { acceptedAlgorithms, type SigningAlgorithm } from '../providers/setting-values.ts'
-import { SECOND } from '../shared/time.ts'
+import { clockToleranceSeconds, SECOND } from '../shared/time.ts'
 import {
   type ClientMethod,
   type ClientSettings,
@@ -72,9 +72,6 @@ export interface ExchangeTest {
 }
 
 export type FetchWrapper = (fetch: client.CustomFetch) => client.CustomFetch
-
-/** how far one clock may be ahead of or behind the other */
-export const clockToleranceSeconds = 30
 
 const clientMetadata = { [client.clockTolerance]: clockToleranceSeconds }
 

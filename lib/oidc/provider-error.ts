@@ -1,7 +1,6 @@
 import { entraErrors } from '../providers/presets/entra.ts'
 import type { ProblemCode } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
-import { formEncoded } from './client-methods.ts'
 
 // Looks like a code, a token or a key: long, and made of their characters.
 const secretLike = /[\w~+=%-]{20,}/g
@@ -79,4 +78,9 @@ export function problemOf(error: string, description: unknown): ProblemCode | un
 export function entraErrorOf(description: unknown): (typeof entraErrors)[number] | undefined {
   const number = Number(entraCode(description)?.slice('AADSTS'.length))
   return entraErrors.find(({ numbers }) => numbers.includes(number))
+}
+
+/** RFC 6749, appendix B. */
+export function formEncoded(text: string): string {
+  return new URLSearchParams({ '': text }).toString().slice(1)
 }

@@ -1,4 +1,4 @@
-import { type CryptoKey, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose'
+import type { CryptoKey, JWK } from 'jose'
 import { CheckError } from '../shared/errors.ts'
 
 /** A key of `private_key_jwt` with its private half, which is stored only encrypted. */
@@ -85,6 +85,7 @@ export function promoteKey(keys: readonly ClientKey[], kid: string, now: number)
 }
 
 export async function makeClientKey(alg: ClientKeyAlgorithm, from: number): Promise<ClientKey> {
+  const { calculateJwkThumbprint, exportJWK, generateKeyPair } = await import('jose')
   const { privateKey } = await generateKeyPair(alg, { extractable: true })
   const jwk = await exportJWK(privateKey)
   return { kid: await calculateJwkThumbprint(jwk), alg, from: new Date(from).toISOString(), jwk }
@@ -124,6 +125,7 @@ export async function signingKeyOf(
   const found = keysWithState(keys, now).find(({ key, state }) => (id ? key.kid === id : state === 'signing'))
   if (!found) throw new CheckError('signing_key', 'the provider has no key to sign with')
   const { alg, kid, jwk } = found.key
+  const { importJWK } = await import('jose')
   return { key: (await importJWK(jwk, alg)) as CryptoKey, kid }
 }
 

@@ -7,6 +7,9 @@ export const MINUTE: number = 60 * SECOND
 export const HOUR: number = 60 * MINUTE
 export const DAY: number = 24 * HOUR
 
+/** how far the clocks of the portal and a provider may differ */
+export const clockToleranceSeconds = 30
+
 /** Rejects if the promise does not settle in time; its late result or rejection is ignored. */
 export function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {

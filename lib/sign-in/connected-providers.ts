@@ -3,9 +3,8 @@ import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
 import type { HealthProbes } from '../health/health-probes.ts'
-import { IssuerMismatchError } from '../oidc/discovery.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
-import { createProviderClient, type ProviderClient } from '../oidc/provider-client.ts'
+import type { ProviderClient } from '../oidc/provider-client.ts'
 import type { Provider, ProviderHealth } from '../providers/provider.ts'
 import type { ConnectedState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -16,7 +15,7 @@ import { failedExchangeKey, failedExchanges, type RateLimiter } from '../web/rat
 import { isSafeMethod } from '../web/request.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { Attempt, Attempts } from './attempts.ts'
-import { type Begin, type Finish, ProviderStrategy, type ValidatedSignIn } from './provider-strategy.ts'
+import type { Begin, Finish, ValidatedSignIn } from './provider-strategy.ts'
 
 /** Each takes about 14 kB, and a discovery to build. If more providers are in use, they take turns. */
 const maxConnections = 4000
@@ -28,6 +27,14 @@ const rediscoveryCooldownMs = 5_000
 const strategyGraceMs = 60_000
 /** A provider from which no user has returned for so long may be down: then users see an error page of their browser. */
 const unansweredMs = 10_000
+
+/** Loads openid-client, jose and passport-openidconnect with the first use of a provider, so that the portal starts faster. */
+async function loadProtocol() {
+  const { createProviderClient } = await import('../oidc/provider-client.ts')
+  const { IssuerMismatchError } = await import('../oidc/discovery.ts')
+  const { ProviderStrategy } = await import('./provider-strategy.ts')
+  return { createProviderClient, IssuerMismatchError, ProviderStrategy }
+}
 
 /** The modules that the connections of all providers share. */
 export interface ConnectionContext {
@@ -208,6 +215,7 @@ export class ProviderConnection {
   }
 
   async #build(strategyName: string, referencedSecret: string | undefined): Promise<ProviderClient> {
+    const { createProviderClient, IssuerMismatchError, ProviderStrategy } = await loadProtocol()
     const { provider } = this
     const { attempts, outbound, passport, providersTable, urls } = this.#context
     const isReferenced = provider.clientSecretReference !== undefined
@@ -238,6 +246,7 @@ export class ConnectedProviders {
   readonly #core: Core
   readonly #context: ConnectionContext
   #unknown: Router | undefined
+  #preparing: Promise<unknown> | undefined
   #built = 0
 
   /** @param max for tests */
@@ -245,6 +254,16 @@ export class ConnectedProviders {
     this.#connections = new LRUCache({ max, dispose: (connection) => connection.drop() })
     this.#core = core
     this.#context = { ...context, urls: core.urls }
+  }
+
+  /** Loads what the first sign-in needs. The login page does this, because users take longer to choose a provider. */
+  prepare(): void {
+    const { outbound } = this.#context
+    this.#preparing ??= Promise.allSettled([loadProtocol(), outbound.prepare()])
+  }
+
+  async close(): Promise<void> {
+    await this.#preparing
   }
 
   /** @param provider as the row is now: a new version gets a new connection */

@@ -2,15 +2,21 @@ import type { Request, RequestHandler } from 'express'
 import { listedDomains } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
-import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
+import { type PickerProvider, type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Pages } from '../web/pages.ts'
+import type { Pages, SharedPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
+import { type PortalUrls, queryString } from '../web/urls.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 import { readReauthentication, reauthenticationQuery } from './reauthentication.ts'
 import type { SignIn } from './sign-in.ts'
+
+interface PickerContent {
+  notice: string | undefined
+  providers: (Omit<PickerProvider, 'reauthentication'> & { lastUsed: boolean })[]
+}
 
 /** of a display name */
 const maxSearchLength = 100
@@ -31,6 +37,7 @@ export function pickerRoute(
 ): RequestHandler {
   const { allowsClassic, pages, signIn, providersTable } = modules
   const { browserHints, pendingRegistrations } = signIn
+  const locals = pickerLocals(urls)
 
   return asyncHandler(async (req, res, next) => {
     const lastSlug = browserHints.lastProvider(req)
@@ -43,28 +50,49 @@ export function pickerRoute(
     if (req.query.cancelled === 'registration') pendingRegistrations.clear(res)
 
     const { email, hasMore, providers, search } = page
-    const { lang } = pages.locale(req)
     const query = { returnTo, ...reauthenticationQuery(reauthentication) }
-    await pages.show(req, res, 'picker', {
+    const content = {
       notice: noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? page : undefined),
-      search: (hasMore || search !== undefined) && {
-        action: urls.path('/login'),
-        fields: { ...query, ...(email && { email }) },
-        text: search,
-        hasMore,
-        none: providers.length === 0,
-      },
-      providers: sortByEmail(providers, email).map((provider) => ({
-        displayName: provider.displayName,
-        href: urls.path(`/login/${provider.slug}`, query),
-        logo: presetOf(provider.preset)?.logo,
-        monogram: monogramOf(provider.displayName),
-        hue: hueOf(provider),
-        recommended: provider.recommended,
-        lastUsed: provider.slug === lastSlug,
-        until: lastDayOf(provider, lang),
-      })),
-    })
+      providers: markLastUsed(providers, lastSlug),
+    }
+    const own = queryString(query)
+    if (hasMore || search !== undefined) {
+      const fields = { ...query, ...(email && { email }) }
+      const none = providers.length === 0
+      // The visitor's own text and query are in its form, so this page is not shared.
+      await pages.show(req, res, 'picker', {
+        ...locals(content, { lang: pages.locale(req).lang, query: own }),
+        search: { action: urls.path('/login'), fields, text: search, hasMore, none },
+      })
+    } else await pages.showShared(req, res, 'picker', { content, locals, query: own })
+    signIn.connectedProviders.prepare()
+  })
+}
+
+function pickerLocals(urls: PortalUrls): SharedPage<PickerContent>['locals'] {
+  return ({ notice, providers }, { lang, query }) => ({
+    notice,
+    providers: providers.map((provider) => ({
+      displayName: provider.displayName,
+      href: urls.path(`/login/${provider.slug}`) + query,
+      logo: presetOf(provider.preset)?.logo,
+      monogram: monogramOf(provider.displayName),
+      hue: hueOf(provider),
+      recommended: provider.recommended,
+      lastUsed: provider.lastUsed,
+      until: lastDayOf(provider, lang),
+    })),
+  })
+}
+
+/** Picks the members, because all that this returns is part of the key under which the page is kept. */
+function markLastUsed(
+  providers: readonly PickerProvider[],
+  lastSlug: string | undefined,
+): PickerContent['providers'] {
+  return providers.map(({ displayName, position, preset, recommended, retireAt, slug }) => {
+    const lastUsed = slug === lastSlug
+    return { displayName, lastUsed, position, preset, recommended, retireAt, slug }
   })
 }
 
@@ -79,17 +107,20 @@ async function readPage(
   // As in the JSON of the column.
   const emailDomain = email && `"${domainOf(email)}`
   const limit = providersPerPage + 1
-  // One query and no cache: a provider that was connected on any instance appears at the next request.
-  const found = await providersTable.listEnabled(portal, { search, emailDomain, limit })
+  // No cache: a provider that was connected on any instance appears at the next request.
+  const found: readonly (PickerProvider | Provider)[] =
+    search === undefined && email === undefined
+      ? await providersTable.listForPicker(portal)
+      : await providersTable.listEnabled(portal, { search, emailDomain, limit })
   if (found.length === 0 && (search === undefined || !(await providersTable.anyEnabled(portal))))
     return undefined
   const hasMore = found.length === limit
   // In a portal with more providers, the one that this browser used last may be far behind.
-  if (hasMore && search === undefined && !found.some(({ slug }) => slug === lastSlug)) {
-    const last = await providersTable.find(portal, lastSlug)
-    if (last?.enabled) found.splice(found[0]?.recommended ? 1 : 0, 0, last)
-  }
-  return { email, hasMore, providers: found.slice(0, providersPerPage), search }
+  const isBehind = hasMore && search === undefined && !found.some(({ slug }) => slug === lastSlug)
+  const last = isBehind ? await providersTable.find(portal, lastSlug) : undefined
+  const first = found[0]?.recommended ? 1 : 0
+  const providers = last?.enabled ? [...found.slice(0, first), last, ...found.slice(first)] : found
+  return { email, hasMore, providers: sortByEmail(providers.slice(0, providersPerPage), email), search }
 }
 
 /**
@@ -100,7 +131,7 @@ async function readPage(
 function noticeFor(
   req: Request,
   reauthentication: ReauthenticationRequirement | undefined,
-  signedOutPage: { hasMore: boolean; providers: readonly Provider[] } | undefined,
+  signedOutPage: { hasMore: boolean; providers: readonly PickerProvider[] } | undefined,
 ): string | undefined {
   if (reauthentication?.acr) return 'picker.stronger'
   if (reauthentication && req.user) return 'picker.again'
@@ -122,27 +153,29 @@ export function readSearch(text: unknown): string | undefined {
 }
 
 /** Providers for the domain of `?email=` come first. The user may still choose any. */
-function sortByEmail(providers: readonly Provider[], email: string | undefined): readonly Provider[] {
+function sortByEmail(
+  providers: readonly (PickerProvider | Provider)[],
+  email: string | undefined,
+): readonly PickerProvider[] {
   if (email === undefined) return providers
-  const serves = (provider: Provider) =>
-    listedDomains(provider).some(({ domain }) => domain === domainOf(email))
+  const serves = (provider: PickerProvider | Provider) =>
+    'version' in provider && listedDomains(provider).some(({ domain }) => domain === domainOf(email))
   return [...providers.filter(serves), ...providers.filter((provider) => !serves(provider))]
 }
 
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */
-function lastDayOf({ retireAt }: Provider, lang: string): string | undefined {
+function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): string | undefined {
   if (retireAt === undefined) return undefined
   return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
 }
 
-const segmenter = new Intl.Segmenter()
-
 export function monogramOf(displayName: string): string {
+  const segmenter = new Intl.Segmenter()
   const [first] = segmenter.segment(displayName.trim())
   return (first?.segment ?? '?').toUpperCase()
 }
 
 // Five twelfths of the colour circle from one to the next, so that neighbours differ clearly.
-export function hueOf({ position }: Provider): number {
+export function hueOf({ position }: Pick<Provider, 'position'>): number {
   return (position * 5) % 12
 }

@@ -3,7 +3,6 @@ import * as client from 'openid-client'
 import OpenIDConnectStrategy from 'passport-openidconnect'
 import { type AuthorizationResponse, BrowserReportedError } from '../oidc/authorization-response.ts'
 import { otherMethods } from '../oidc/client-methods.ts'
-import type { ProviderMetadata } from '../oidc/discovery.ts'
 import { isUnreachable, statusOf } from '../oidc/http-client.ts'
 import {
   assertIdTokenForm,
@@ -12,14 +11,15 @@ import {
   needsUserInfo,
   withAddress,
 } from '../oidc/identity.ts'
-import { clockToleranceSeconds, type ExchangedTokens, type ProviderClient } from '../oidc/provider-client.ts'
+import type { ExchangedTokens, ProviderClient } from '../oidc/provider-client.ts'
 import { describeReportedError, problemOf, quoteRedacted, redact } from '../oidc/provider-error.ts'
 import { type Trace, traceEndpoints } from '../oidc/trace.ts'
-import { presetOf } from '../providers/presets/presets.ts'
+import { canChooseAccount } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { reservedParameters } from '../providers/setting-values.ts'
 import { CheckError, describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
+import { clockToleranceSeconds } from '../shared/time.ts'
 import { clientKey } from '../web/rate-limit.ts'
 import type { Attempt, Attempts, CompletedAttempt, Purpose, ReauthenticationRequirement } from './attempts.ts'
 import { assertReauthenticated } from './reauthentication.ts'
@@ -261,14 +261,6 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     trace?.({ userInfo, userInfoFailure: failure })
     return withAddress(validated.identity, this.provider, { idClaims, userInfo })
   }
-}
-
-/** Core 3.1.2.1: every provider supports `login`, but not every provider lets the user choose an account. */
-export function canChooseAccount({ preset }: Provider, metadata: ProviderMetadata): boolean {
-  const supported = metadata.prompt_values_supported
-  return Array.isArray(supported)
-    ? supported.includes('select_account')
-    : supported === undefined && presetOf(preset)?.choosesAccount === true
 }
 
 /** Of the accepted values of the row and of a guard, only those in both can satisfy both. */

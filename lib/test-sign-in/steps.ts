@@ -1,10 +1,10 @@
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { ClientMethod } from '../oidc/client-methods.ts'
 import type { Claims } from '../oidc/identity.ts'
-import { clockToleranceSeconds } from '../oidc/provider-client.ts'
 import type { Trace } from '../oidc/trace.ts'
 import type { Provider } from '../providers/provider.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
+import { clockToleranceSeconds } from '../shared/time.ts'
 
 export class TestRecorder {
   tokenAsked = false

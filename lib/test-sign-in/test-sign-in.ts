@@ -1,5 +1,4 @@
 import type { Request, Response } from 'express'
-import { AuthorizationResponseError } from 'openid-client'
 import type { EventLog } from '../events/event-log.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
@@ -17,7 +16,6 @@ import type { Core } from '../web/core.ts'
 import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { claimsTable } from './claims-table.ts'
-import { diagnose } from './failure.ts'
 import { compareWithCurrentUser, predictOutcome } from './predicted-outcome.ts'
 import { addressLines, protocolLines, reauthenticationLine, reauthenticationOf } from './report-lines.ts'
 import { type Seen, steps, TestRecorder } from './steps.ts'
@@ -112,9 +110,9 @@ export class TestSignIns {
       },
     )
     const { pages } = this.#modules
-    const refusesMaxAge =
-      recorder.failure?.error instanceof AuthorizationResponseError &&
-      recorder.failure.error.error === 'invalid_request'
+    const { code, error } = (recorder.failure?.error ?? {}) as { code?: unknown; error?: unknown }
+    // openid-client's code of an error in the authorization response.
+    const refusesMaxAge = code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR' && error === 'invalid_request'
     // As a sign-in would. A test that has passed is never repeated.
     if (!purpose.passed && !attempt.retried && (refusesMaxAge || canRetry(outcome.error, attempt)))
       return await connection.retry(req, res, attempt, pages)
@@ -150,6 +148,7 @@ export class TestSignIns {
       if (passed && attempt && !attempt.retried && isOpen)
         return await this.#retry(req, res, provider, attempt)
     }
+    const { diagnose } = await import('./failure.ts')
     const failure = error && diagnose(error, provider, recorder)
     const here = predicted && compareWithCurrentUser(predicted, req.user as User | undefined)
     await pages.show(req, res, 'test-sign-in', {

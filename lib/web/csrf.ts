@@ -33,9 +33,9 @@ export function refuseSubresources(pages: string[]): Router {
   // The provider's page contains the one as a frame, and the provider itself calls the other.
   router.use(['/logout/:provider/frontchannel', '/logout/:provider/backchannel'], exempt)
   // Providers fetch the keys, and those that run on Node send `Sec-Fetch-Mode: cors`.
-  router.use('/login/:provider/jwks.json', refuseIf(isFromElsewhere), exempt)
+  router.use('/login/:provider/jwks.json', refuseForeignSubresources, exempt)
   router.use('/login/:provider', refuseIf(isSafeMethod))
-  router.use(pages, refuseIf(isFromElsewhere))
+  router.use(pages, refuseForeignSubresources)
   return router
 }
 
@@ -50,6 +50,9 @@ function refuseIf(isRefused: (req: Request) => boolean): RequestHandler {
     next(new PortalSsoError('navigation_required', `no navigation, but ${described}`))
   }
 }
+
+/** For one page; see `refuseSubresources`. */
+export const refuseForeignSubresources = refuseIf(isFromElsewhere)
 
 function isFromElsewhere(req: Request): boolean {
   return /^(?:cross|same)-site$/.test(req.get('sec-fetch-site') ?? '')

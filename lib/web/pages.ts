@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { promisify } from 'node:util'
 import ejs from 'ejs'
 import express, { type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
+import { LRUCache } from 'lru-cache'
 import { ConfigurationError, isConnectionError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
@@ -32,11 +32,14 @@ interface Template {
 
 /** The templates: ours, and a host's in place of those of the same name. */
 export class Views {
+  /** whether a template can be the host's, which may depend on anything */
+  readonly areOurs: boolean
   readonly #directories: readonly string[]
   readonly #templates = new Map<string, Template>()
 
   /** @param viewsDir the host's folder */
   constructor(viewsDir: string | undefined) {
+    this.areOurs = viewsDir === undefined
     this.#directories = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
   }
 
@@ -114,6 +117,18 @@ const showsSupportContact = new Set<ProblemCode>([
 
 const retryAfterSeconds = 5
 
+/** A page that differs between visitors only in the query of its links. */
+export interface SharedPage<Content> {
+  /** everything that the page depends on, without anything that only one visitor may see */
+  content: Content
+  /** Depends on its arguments only. @param visitor.query is appended to links as it is */
+  locals(content: Content, visitor: { lang: string; query: string }): object
+  /** the visitor's own, such as `?returnTo=%2Fportal` */
+  query: string
+}
+
+const maxSharedCharacters = 4_000_000
+
 export interface PagesOptions {
   branding: Branding
   /** The host's folder with templates. */
@@ -128,7 +143,14 @@ export class Pages {
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
   readonly #locales = new Locales(viewsDirectory)
-  readonly #secureHeaders: (req: Request, res: Response) => Promise<void>
+  readonly #secureHeaders: ReadonlyMap<string, string>
+  /** Pages, split where the visitor's query belongs. Bounded, because visitors choose the language and the marks. */
+  readonly #sharedPages = new LRUCache<string, string[]>({
+    maxSize: maxSharedCharacters,
+    sizeCalculation: (parts, key) => key.length + parts.reduce((sum, { length }) => sum + length, 1),
+  })
+  /** Stands for the visitor's query. Random, so that no provider's name can contain it. */
+  readonly #queryMark = `?${randomBytes(16).toString('hex')}`
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
 
@@ -137,7 +159,7 @@ export class Pages {
     this.#urls = urls
     this.branding = branding
     this.views = new Views(viewsDir)
-    this.#secureHeaders = promisify(secureHeaders(branding))
+    this.#secureHeaders = secureHeaders(branding)
     this.#assetsVersion = fingerprintOf(assetsDirectory)
     this.assets = express.static(assetsDirectory, {
       cacheControl: false,
@@ -155,18 +177,44 @@ export class Pages {
 
   /** Sends a view with the status that `res` has. */
   async show(req: Request, res: Response, view: string, locals: object): Promise<void> {
+    this.#send(res, await this.#render(this.locale(req), view, locals))
+  }
+
+  /**
+   * Sends a page that many visitors get, and renders it once for each content and language. A visitor's query reaches nobody else:
+   * the kept page has a mark in its place. With templates of the host, each page is rendered.
+   */
+  async showShared<Content>(
+    req: Request,
+    res: Response,
+    view: string,
+    { content, locals, query }: SharedPage<Content>,
+  ): Promise<void> {
+    const locale = this.locale(req)
+    const { lang } = locale
+    const render = (query: string) => this.#render(locale, view, locals(content, { lang, query }))
+    if (!this.views.areOurs) return this.#send(res, await render(query))
+    const key = JSON.stringify([view, lang, content])
+    let parts = this.#sharedPages.get(key)
+    if (!parts) {
+      parts = (await render(this.#queryMark)).split(this.#queryMark)
+      this.#sharedPages.set(key, parts)
+    }
+    this.#send(res, parts.join(ejs.escapeXML(query)))
+  }
+
+  async #render(locale: Locale, view: string, locals: object): Promise<string> {
     const asset = (name: string) => this.#urls.path(`/login/assets/${name}`, { v: this.#assetsVersion })
-    const html = await this.views.render(view, {
-      ...this.locale(req),
-      branding: this.branding,
-      asset,
-      ...locals,
-    })
-    await this.#secureHeaders(req, res)
+    return await this.views.render(view, { ...locale, branding: this.branding, asset, ...locals })
+  }
+
+  #send(res: Response, html: string): void {
+    for (const [name, value] of this.#secureHeaders) res.setHeader(name, value)
+    res.removeHeader('x-powered-by')
     setPrivateHeaders(res)
     // Unlike `send`, this computes no ETag, which is of no use without a cache.
     res
-      .type('html')
+      .set('content-type', 'text/html; charset=utf-8')
       .set('content-length', String(Buffer.byteLength(html)))
       .end(html)
   }
@@ -238,8 +286,9 @@ export function toProblem(error: unknown): PortalSsoError {
   return new PortalSsoError('internal', 'an unexpected error', { cause: error })
 }
 
-function secureHeaders({ logo, stylesheet }: Branding) {
-  return helmet({
+/** helmet's headers, which are the same for every page. */
+function secureHeaders({ logo, stylesheet }: Branding): ReadonlyMap<string, string> {
+  const middleware = helmet({
     contentSecurityPolicy: {
       useDefaults: false,
       directives: {
@@ -258,7 +307,14 @@ function secureHeaders({ logo, stylesheet }: Branding) {
     // It applies to the whole domain, so the host has to decide.
     strictTransportSecurity: false,
     xFrameOptions: { action: 'deny' },
+    xPoweredBy: false,
   })
+  const headers = new Map<string, string>()
+  const response = { setHeader: (name: string, value: string) => headers.set(name, value) }
+  middleware({} as Request, response as unknown as Response, (error?: unknown) => {
+    if (error) throw error
+  })
+  return headers
 }
 
 function originOf(address: string | undefined): string[] {

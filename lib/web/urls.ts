@@ -27,11 +27,7 @@ export class PortalUrls {
 
   /** Path and query of one of our pages, such as `path('/login', { returnTo })`. Undefined parameters are left out. */
   path(page: string, parameters: Record<string, string | undefined> = {}): string {
-    const given = Object.entries(parameters).filter(
-      (entry): entry is [string, string] => entry[1] !== undefined,
-    )
-    const query = new URLSearchParams(given).toString()
-    return this.#mount + page + (query && `?${query}`)
+    return this.#mount + page + queryString(parameters)
   }
 
   /** The redirect URI of a provider. */
@@ -61,4 +57,12 @@ export class PortalUrls {
   frontChannelLogout(slug: string, portal: string): string {
     return this.origin(portal) + this.path(`/logout/${slug}/frontchannel`)
   }
+}
+
+/** @returns `?` and the parameters that are not undefined, or nothing */
+export function queryString(parameters: Readonly<Record<string, string | undefined>>): string {
+  const given = Object.entries(parameters).filter(
+    (entry): entry is [string, string] => entry[1] !== undefined,
+  )
+  return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`
 }

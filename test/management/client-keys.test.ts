@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { JWK } from 'jose'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
-import { ProviderTestError } from '../../lib/management/test-provider.ts'
+import { ProviderTestError } from '../../lib/management/save-provider.ts'
 import { type ClientKey, keyAlgorithmFor, keysWithState } from '../../lib/providers/client-key.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import { type Clock, takeClock } from '../support/clock.ts'

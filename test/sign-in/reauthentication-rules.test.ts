@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
-import { clockToleranceSeconds } from '../../lib/oidc/provider-client.ts'
 import { maxAgeLimitSeconds } from '../../lib/providers/setting-values.ts'
+import { clockToleranceSeconds } from '../../lib/shared/time.ts'
 import {
   assertReauthenticated,
   isValidAcrList,

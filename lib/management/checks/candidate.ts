@@ -1,4 +1,5 @@
 import type { Credentials } from '../../oidc/client-methods.ts'
+import { describeVouching, type TrustSettings } from '../../oidc/vouches.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ProviderSettings } from '../../providers/settings.ts'
 
@@ -25,4 +26,11 @@ export type TestInput = ProviderSettings & {
   clientKeys?: Credentials['clientKeys']
   /** some providers check it before they authenticate the client */
   redirectUri?: string | undefined
+}
+
+/** Shows which addresses of the provider are trusted. */
+export function checkVouching(settings: TrustSettings): Check {
+  const { description, warning: found } = describeVouching(settings)
+  const message = `it vouches for ${description}`
+  return found ? warning('vouching', `${message}; ${found.reason}`, found.hint) : ok('vouching', message)
 }

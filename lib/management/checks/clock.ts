@@ -1,6 +1,6 @@
 import type { HttpClient } from '../../oidc/http-client.ts'
-import { clockToleranceSeconds } from '../../oidc/provider-client.ts'
 import type { Check } from '../../providers/provider.ts'
+import { clockToleranceSeconds } from '../../shared/time.ts'
 import { absent, failed, ok, warning } from './candidate.ts'
 
 /** beyond this offset sign-ins fail: tokens would be issued in the future, or already expired */

@@ -35,6 +35,17 @@ export const presets: readonly Preset[] = [
   generic,
 ]
 
+/** Core 3.1.2.1: every provider supports `login`, but not every provider lets the user choose an account. */
+export function canChooseAccount(
+  { preset }: { preset: string },
+  metadata: Readonly<Record<string, unknown>>,
+): boolean {
+  const supported = metadata.prompt_values_supported
+  return Array.isArray(supported)
+    ? supported.includes('select_account')
+    : supported === undefined && presetOf(preset)?.choosesAccount === true
+}
+
 export function presetOf(name: string): Preset | undefined {
   return presets.find((preset) => preset.name === name)
 }
