@@ -644,6 +644,27 @@ describe('sessions in Redis', () => {
   })
 })
 
+describe('a session that Redis could not read', () => {
+  it('is not deleted, although pages answered 503 in the meantime', async () => {
+    const client = await connectRedis()
+    open.push({ close: () => client.close() })
+    let isDown = false
+    const redis = {
+      get: async (key: string) => (isDown ? Promise.reject(new Error('read ECONNRESET')) : client.get(key)),
+      set: client.set.bind(client),
+      del: (keys: string[]) => client.del(keys),
+      eval: client.eval.bind(client),
+      expire: (key: string, seconds: number) => client.expire(key, seconds),
+    }
+    const portal = await portalWithAda({ redis })
+    const visitor = await signIn(portal)
+    isDown = true
+    expect(await status(visitor, portal)).toBe(503)
+    isDown = false
+    expect(await status(visitor, portal)).toBe(200)
+  })
+})
+
 describe('a host', () => {
   it('can keep its own express-session', async () => {
     const portal = await portalWithAda({
