@@ -4,7 +4,16 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { isProgram, searchPath } from './programs.ts'
-import { freePort, guard, privateFolder, SetUpError, startServer, unprivileged } from './server.ts'
+import {
+  freePort,
+  guard,
+  privateFolder,
+  type ServerOptions,
+  SetUpError,
+  type Stop,
+  startServer,
+  unprivileged,
+} from './server.ts'
 
 const run = promisify(execFile)
 
@@ -14,6 +23,48 @@ function debianFolders(): string[] {
   if (!fs.existsSync(base)) return []
   const versions = fs.readdirSync(base).sort((a, b) => Number(b) - Number(a))
   return versions.map((version) => path.join(base, version, 'bin'))
+}
+
+/** The URL of the database that each server has. */
+export const postgresUrlAt = (port: number): string => `postgres://postgres@127.0.0.1:${port}/postgres`
+
+/** Creates the data of a server, which ends with this process. */
+export async function initPostgres(bin: string): Promise<{ data: string; remove: Stop }> {
+  const folder = privateFolder()
+  const data = path.join(folder, 'data')
+  const remove = guard(folder)
+  const init = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync']
+  try {
+    await run(path.join(bin, 'initdb'), init, {
+      ...unprivileged(),
+      cwd: folder,
+      env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C' },
+    })
+  } catch (error) {
+    await remove()
+    throw new SetUpError(`initdb from ${bin} failed:\n${(error as { stderr?: string }).stderr ?? error}`)
+  }
+  return { data, remove }
+}
+
+/** @param folder contains the log, and is removed when the server ends */
+export async function runPostgres(
+  bin: string,
+  data: string,
+  { port, folder, spawned }: { port: number; folder: string; spawned?: ServerOptions['spawned'] },
+): Promise<Stop> {
+  const settings = [
+    'listen_addresses=127.0.0.1',
+    `port=${port}`,
+    'unix_socket_directories=',
+    'max_connections=300',
+    'fsync=off',
+    'synchronous_commit=off',
+    'full_page_writes=off',
+  ]
+  const args = ['-D', data, ...settings.flatMap((setting) => ['-c', setting])]
+  // QUIT is the fastest shutdown that still releases the shared memory.
+  return await startServer(path.join(bin, 'postgres'), args, folder, { signal: 'QUIT', spawned })
 }
 
 export const postgres = {
@@ -28,38 +79,14 @@ export const postgres = {
     ),
 
   async start(bin: string) {
-    const folder = privateFolder()
-    const data = path.join(folder, 'data')
-    const unguard = guard(folder)
-    const init = ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync']
-    try {
-      await run(path.join(bin, 'initdb'), init, {
-        ...unprivileged(),
-        cwd: folder,
-        env: { PATH: process.env.PATH, HOME: folder, LC_ALL: 'C' },
-      })
-    } catch (error) {
-      await unguard()
-      throw new SetUpError(`initdb from ${bin} failed:\n${(error as { stderr?: string }).stderr ?? error}`)
-    }
+    const { data, remove } = await initPostgres(bin)
     const port = await freePort()
-    const settings = [
-      'listen_addresses=127.0.0.1',
-      `port=${port}`,
-      'unix_socket_directories=',
-      'max_connections=300',
-      'fsync=off',
-      'synchronous_commit=off',
-      'full_page_writes=off',
-    ]
-    const args = ['-D', data, ...settings.flatMap((setting) => ['-c', setting])]
-    // QUIT is the fastest shutdown that still releases the shared memory.
-    const stopServer = await startServer(path.join(bin, 'postgres'), args, folder, { signal: 'QUIT' })
+    const stopServer = await runPostgres(bin, data, { port, folder: path.dirname(data) })
     const stop = async () => {
       await stopServer()
-      await unguard()
+      await remove()
     }
-    return { env: { TEST_DATABASE_URL: `postgres://postgres@127.0.0.1:${port}/postgres` }, stop }
+    return { env: { TEST_DATABASE_URL: postgresUrlAt(port) }, stop }
   },
 
   async use(url: string) {

@@ -1,10 +1,15 @@
 import { createClient } from 'redis'
 import { findOnPath } from './programs.ts'
-import { freePort, privateFolder, type Stop, startServer } from './server.ts'
+import { freePort, privateFolder, type ServerOptions, type Stop, startServer } from './server.ts'
 
 export const findRedis = (): string | undefined => findOnPath('redis-server', 'valkey-server')
 
-export function startRedis(program: string, port: number, more: readonly string[] = []): Promise<Stop> {
+export function startRedis(
+  program: string,
+  port: number,
+  more: readonly string[] = [],
+  spawned?: ServerOptions['spawned'],
+): Promise<Stop> {
   const folder = privateFolder()
   const args = [
     '--bind',
@@ -19,7 +24,7 @@ export function startRedis(program: string, port: number, more: readonly string[
     'no',
     ...more,
   ]
-  return startServer(program, args, folder)
+  return startServer(program, args, folder, { spawned })
 }
 
 export const redis = {

@@ -83,6 +83,8 @@ export interface ServerOptions {
   env?: Record<string, string>
   /** Runs as this process's user, who can read the programs in the user's own cache. Default: unprivileged. */
   asThisUser?: boolean
+  /** Receives the process id. */
+  spawned?: ((pid: number) => void) | undefined
 }
 
 /** Starts a server and waits until it logs that it accepts connections. `stop` also removes its folder. */
@@ -95,6 +97,7 @@ export async function startServer(
     ready = /ready (?:to accept|for) connections/i,
     env,
     asThisUser = false,
+    spawned,
   }: ServerOptions = {},
 ): Promise<Stop> {
   // A file needs no reader, unlike a pipe, so the server keeps running until its guardian ends it.
@@ -113,6 +116,7 @@ export async function startServer(
     fs.closeSync(file)
   }
   child.unref()
+  spawned?.(child.pid!)
   const stop = guard(folder, child.pid, signal)
   const late = Date.now() + 120_000
   for (;;) {
