@@ -33,6 +33,7 @@ const allMigrations = [
   '009-pushed-requests',
   '010-indexes-for-large-tables',
   '011-session-endings',
+  '012-provider-health',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
@@ -43,6 +44,7 @@ const ourTables = [
   'sso_providers',
   'sso_redeemed_codes',
   'sso_session_endings',
+  'sso_provider_health',
   'sso_sessions',
   'sso_users',
 ]
