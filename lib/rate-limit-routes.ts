@@ -26,15 +26,10 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   const routes = Router()
   if (!rateLimits) return routes
   const perClient = (option: LimitedRoutes, name?: string) => limitClients(modules, rateLimits, option, name)
-  const wrongCodes = limitRequests(modules, failedExchanges, failedExchangeKey)
-  const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
 
   // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
-  const signIns = Router({ mergeParams: true })
-  signIns.use('/callback', callback, wrongCodes, counted)
-  signIns.use(start)
   const registrations = Router()
   registrations.use(
     ['/code', '/verify'],
@@ -43,7 +38,7 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   )
   registrations.use(registration)
 
-  routes.use('/login/:provider', signIns)
+  routes.use('/login/:provider', ...limitSignIns(modules))
   routes.use('/register', registrations)
   routes.post('/account/security/confirm/:step', code)
   routes.use('/account/security', registration)
@@ -52,6 +47,20 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   routes.use('/logout/:provider/backchannel', perClient('logout', 'back-channel'), counted)
   routes.use('/logout', perClient('logout'))
   return routes
+}
+
+/** For `/login/:provider`. */
+export function limitSignIns(modules: RateLimitModules): RequestHandler[] {
+  const { rateLimits } = modules
+  if (!rateLimits) return []
+  const start = limitClients(modules, rateLimits, 'start')
+  const callback = limitClients(modules, rateLimits, 'callback')
+  const wrongCodes = limitRequests(modules, failedExchanges, failedExchangeKey)
+  const isCallback = ({ path }: Request) => /^\/callback(?:\/|$)/i.test(path)
+  return [
+    (req, res, next) => (isCallback(req) ? callback : start)(req, res, next),
+    (req, res, next) => (isCallback(req) ? wrongCodes(req, res, next) : next()),
+  ]
 }
 
 export function limitPicker(modules: RateLimitModules): RequestHandler {
