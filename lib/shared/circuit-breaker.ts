@@ -51,8 +51,10 @@ export class CircuitBreaker {
    * @throws PortalSsoError with the breaker's code if the service is not available; other errors of the call unchanged
    */
   async run<T>(call: PromiseLike<T> | (() => PromiseLike<T>), probe?: Probe): Promise<T> {
-    if (call instanceof Promise) call.catch(() => {})
-    if (this.isOpen && !(await this.#hasRecovered())) throw this.#unavailable(this.#cause)
+    if (this.#cause !== undefined) {
+      if (call instanceof Promise) call.catch(() => {})
+      if (!(await this.#hasRecovered())) throw this.#unavailable(this.#cause)
+    }
     const sentAt = performance.now()
     try {
       const value = await this.#limitTime(typeof call === 'function' ? call() : call)
@@ -67,19 +69,15 @@ export class CircuitBreaker {
     }
   }
 
-  async #limitTime<T>(result: PromiseLike<T>): Promise<T> {
+  #limitTime<T>(result: PromiseLike<T>): Promise<T> {
     const { timeoutMs } = this.#options
-    let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<never>((_resolve, reject) => {
+    // Not `Promise.race`: each request calls this several times.
+    return new Promise((resolve, reject) => {
       const expire = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
       // If the event loop was blocked, responses that have arrived come first.
-      timer = setTimeout(() => setImmediate(expire), timeoutMs)
+      const timer = setTimeout(() => setImmediate(expire), timeoutMs)
+      result.then(resolve, reject).then(() => clearTimeout(timer))
     })
-    try {
-      return await Promise.race([result, timeout])
-    } finally {
-      clearTimeout(timer)
-    }
   }
 
   #unavailable(cause: unknown): PortalSsoError {
