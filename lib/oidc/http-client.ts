@@ -300,33 +300,60 @@ async function readResponse(received: Dispatcher.ResponseData): Promise<Response
     if (size > maxResponseBytes) throw tooLarge()
     chunks.push(chunk)
   }
-  const headers = new Headers()
-  for (const [name, values = []] of Object.entries(received.headers))
-    for (const value of [values].flat()) headers.append(name, value)
+  const { 'content-encoding': encoding, 'content-length': _, ...others } = received.headers
+  const headers = Object.entries(others).flatMap(([name, values = []]) =>
+    [values].flat().map((value): [string, string] => [name, value]),
+  )
   const content = Buffer.concat(chunks)
-  const decode = size > 0 && decoders.get(headers.get('content-encoding')?.trim().toLowerCase() ?? '')
+  const decode =
+    size > 0 &&
+    decoders.get(
+      String(encoding ?? '')
+        .trim()
+        .toLowerCase(),
+    )
   const bytes = decode
     ? await decode(content, { maxOutputLength: maxResponseBytes }).catch(refuseLarge)
     : content
-  headers.delete('content-encoding')
-  headers.delete('content-length')
-  // `Response` allows no body with these, and not every reason phrase.
-  const response = new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
-  bodies.set(response, bytes)
-  return response
+  return new ReceivedResponse(bytes, { status, headers })
 }
 
-/** Of received responses, because `clone` costs more than all checks of a response. */
-const bodies = new WeakMap<Response, Uint8Array>()
 const utf8 = new TextDecoder()
 
-/** @returns `undefined` unless the body is JSON. The response itself can still be read. */
-export function readJson(response: Response): unknown {
-  try {
-    return JSON.parse(utf8.decode(bodies.get(response)))
-  } catch {
-    return undefined
+/** Its body is no stream, which would cost more than all checks of a response, and can be read again. */
+export class ReceivedResponse extends Response {
+  readonly #bytes: Uint8Array
+
+  constructor(bytes: Uint8Array, init: ResponseInit) {
+    super(null, init)
+    this.#bytes = bytes
   }
+
+  override async text(): Promise<string> {
+    return utf8.decode(this.#bytes)
+  }
+
+  override async json(): Promise<unknown> {
+    return JSON.parse(utf8.decode(this.#bytes))
+  }
+
+  override clone(): ReceivedResponse {
+    return new ReceivedResponse(this.#bytes, this)
+  }
+
+  /** @returns `undefined` unless the body is JSON */
+  readJson(): unknown {
+    try {
+      return JSON.parse(utf8.decode(this.#bytes))
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** @returns `undefined` unless it is a received response whose body is JSON */
+export function readJson(response: Response): unknown {
+  return response instanceof ReceivedResponse ? response.readJson() : undefined
 }
 
 function refuseLarge(error: NodeJS.ErrnoException): never {
