@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, Router } from 'express'
 import type { Modules } from './modules.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Core } from './web/core.ts'
-import { asyncHandler } from './web/handler.ts'
+import { asyncHandler, inSequence } from './web/handler.ts'
 import type { NextStep } from './web/pages.ts'
 import {
   clientKey,
@@ -38,7 +38,7 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   )
   registrations.use(registration)
 
-  routes.use('/login/:provider', ...limitSignIns(modules))
+  routes.use('/login/:provider', limitSignIns(modules))
   routes.use('/register', registrations)
   routes.post('/account/security/confirm/:step', code)
   routes.use('/account/security', registration)
@@ -50,17 +50,15 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
 }
 
 /** For `/login/:provider`. */
-export function limitSignIns(modules: RateLimitModules): RequestHandler[] {
+export function limitSignIns(modules: RateLimitModules): RequestHandler {
   const { rateLimits } = modules
-  if (!rateLimits) return []
+  if (!rateLimits) return (_req, _res, next) => next()
   const start = limitClients(modules, rateLimits, 'start')
-  const callback = limitClients(modules, rateLimits, 'callback')
-  const wrongCodes = limitRequests(modules, failedExchanges, failedExchangeKey)
-  const isCallback = ({ path }: Request) => /^\/callback(?:\/|$)/i.test(path)
-  return [
-    (req, res, next) => (isCallback(req) ? callback : start)(req, res, next),
-    (req, res, next) => (isCallback(req) ? wrongCodes(req, res, next) : next()),
-  ]
+  const callback = inSequence(
+    limitClients(modules, rateLimits, 'callback'),
+    limitRequests(modules, failedExchanges, failedExchangeKey),
+  )
+  return (req, res, next) => (/^\/callback(?:\/|$)/i.test(req.path) ? callback : start)(req, res, next)
 }
 
 export function limitPicker(modules: RateLimitModules): RequestHandler {

@@ -1,4 +1,4 @@
-import { type Request, Router } from 'express'
+import { Router } from 'express'
 import { accountRoutes } from './account/account-routes.ts'
 import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
@@ -23,6 +23,10 @@ const ours = ['/login', '/register', '/logout', '/account/security']
 /** As Express matches `ours`, in every spelling that reaches a route. */
 const ourPaths = new RegExp(`^(?:${ours.join('|')})(?:/|$)`, 'i')
 
+/** Start and end of a sign-in, below `/login/:provider`. */
+const signInPath = /^\/(?:callback\/?)?$/i
+const otherPage = /^(?:initiate|break-glass)$/i
+
 /** All routes, in the order in which a request passes them. */
 export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): Router {
   const { core, classicLogin, errorHandler, form, pages, registration, sessions, signIn } = modules
@@ -37,12 +41,14 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
   // a provider's `form_post` comes from its own origin.
   const signIns = inSequence(
-    ...[withPrivateHeaders, refuseSignInSubresources, ...limitSignIns(modules), sessions.identify],
+    ...[withPrivateHeaders, refuseSignInSubresources, limitSignIns(modules), sessions.identify],
     (req, res, next) => (req.method === 'POST' ? form(req, res, next) : next()),
     connectedProviders.route,
   )
   routes.use('/login/:provider', (req, res, next) =>
-    isSignIn(req) ? signIns(req, res, (error) => next(error ?? 'router')) : next(),
+    signInPath.test(req.path) && !otherPage.test(String(req.params.provider))
+      ? signIns(req, res, (error) => next(error ?? 'router'))
+      : next(),
   )
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
@@ -70,9 +76,4 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(accountRoutes(core, { ...modules, guard: guard(core, modules) }))
   routes.use(errorHandler.handle)
   return hostMiddleware.watchRouter(routes, ourPaths)
-}
-
-/** True for the start and the end of a sign-in. Below `/login/:provider`. */
-function isSignIn({ params, path }: Request): boolean {
-  return /^\/(?:callback\/?)?$/i.test(path) && !/^(?:initiate|break-glass)$/i.test(String(params.provider))
 }

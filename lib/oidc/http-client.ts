@@ -301,9 +301,9 @@ async function readResponse(received: Dispatcher.ResponseData): Promise<Response
     chunks.push(chunk)
   }
   const { 'content-encoding': encoding, 'content-length': _, ...others } = received.headers
-  const headers = Object.entries(others).flatMap(([name, values = []]) =>
-    [values].flat().map((value): [string, string] => [name, value]),
-  )
+  const headers: [string, string][] = []
+  for (const [name, values = []] of Object.entries(others))
+    for (const value of [values].flat()) headers.push([name, value])
   const content = Buffer.concat(chunks)
   const decode =
     size > 0 &&
@@ -315,45 +315,29 @@ async function readResponse(received: Dispatcher.ResponseData): Promise<Response
   const bytes = decode
     ? await decode(content, { maxOutputLength: maxResponseBytes }).catch(refuseLarge)
     : content
-  return new ReceivedResponse(bytes, { status, headers })
+  return createResponse(bytes, { status, headers })
 }
 
+/** Of received responses, because `clone` costs more than all checks of a response. */
+const bodies = new WeakMap<Response, Uint8Array>()
 const utf8 = new TextDecoder()
 
-/** Its body is no stream, which would cost more than all checks of a response, and can be read again. */
-export class ReceivedResponse extends Response {
-  readonly #bytes: Uint8Array
-
-  constructor(bytes: Uint8Array, init: ResponseInit) {
-    super(null, init)
-    this.#bytes = bytes
-  }
-
-  override async text(): Promise<string> {
-    return utf8.decode(this.#bytes)
-  }
-
-  override async json(): Promise<unknown> {
-    return JSON.parse(utf8.decode(this.#bytes))
-  }
-
-  override clone(): ReceivedResponse {
-    return new ReceivedResponse(this.#bytes, this)
-  }
-
-  /** @returns `undefined` unless the body is JSON */
-  readJson(): unknown {
-    try {
-      return JSON.parse(utf8.decode(this.#bytes))
-    } catch {
-      return undefined
-    }
-  }
+/** Its body is no stream, which would cost more than the checks of a sign-in, and can be read again. */
+export function createResponse(bytes: Uint8Array, init: ResponseInit): Response {
+  const response = new Response(null, init)
+  const text = async () => utf8.decode(bytes)
+  const json = async () => JSON.parse(utf8.decode(bytes)) as unknown
+  bodies.set(response, bytes)
+  return Object.assign(response, { text, json, clone: () => createResponse(bytes, response) })
 }
 
-/** @returns `undefined` unless it is a received response whose body is JSON */
+/** @returns `undefined` unless the body is JSON. The response itself can still be read. */
 export function readJson(response: Response): unknown {
-  return response instanceof ReceivedResponse ? response.readJson() : undefined
+  try {
+    return JSON.parse(utf8.decode(bodies.get(response)))
+  } catch {
+    return undefined
+  }
 }
 
 function refuseLarge(error: NodeJS.ErrnoException): never {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { callbackify, promisify } from 'node:util'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Store } from 'express-session'
-import passport, { type Strategy } from 'passport'
+import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
@@ -304,7 +304,10 @@ export class Sessions {
     const keepSessionInfo = current !== undefined && String(current.id) === String(signIn.user.id)
     try {
       // Passport creates a new session id, so that a planted id is worthless (session fixation).
-      await logIn(req, signIn.user, keepSessionInfo)
+      await promisify<User, LogInOptions>(req.login.bind(req))(signIn.user, {
+        session: true,
+        keepSessionInfo,
+      })
     } catch (error) {
       // A store write that timed out may still succeed, so the final write at the end of the response must name no user.
       clearSignInSession(req)
@@ -390,7 +393,8 @@ export class Sessions {
    */
   async confirm(req: Request): Promise<void> {
     this.#bindPassport(req, req.res as Response)
-    await logIn(req, req.user as User, true)
+    const login = promisify<User, LogInOptions>(req.login.bind(req))
+    await login(req.user as User, { session: true, keepSessionInfo: true })
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
     if (signInSession) signInSession.confirmedAt = Date.now()
   }
@@ -498,14 +502,6 @@ function assertSecure(req: Request): void {
     'insecure_connection',
     'the request came without TLS and the proxy sends no `X-Forwarded-Proto: https`, so the session cookie cannot be set',
   )
-}
-
-async function logIn(req: Request, user: User, keepSessionInfo: boolean): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    req.login(user, { session: true, keepSessionInfo }, (error: unknown) =>
-      error ? reject(error) : resolve(),
-    )
-  })
 }
 
 function missingSession(req: Request): Error {
