@@ -252,6 +252,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
           retireAt: undefined,
           lastTest: undefined,
           reauthentication: undefined,
+          health: undefined,
         }
         expect(await table().insert(full)).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
