@@ -1,4 +1,3 @@
-import { isIPv4 } from 'node:net'
 import { parse } from 'node:querystring'
 import express, { type Request, type RequestHandler, Router } from 'express'
 import ipaddr from 'ipaddr.js'
@@ -18,7 +17,7 @@ export function clientNetwork(
   bits: { ipv4: number; ipv6: number },
 ): string | undefined {
   // Most addresses: ipaddr.js would parse each several times.
-  if (client !== undefined && isIPv4(client)) {
+  if (client !== undefined && ipaddr.IPv4.isValidFourPartDecimal(client)) {
     if (bits.ipv4 === maxPrefix.ipv4) return client
     if (bits.ipv4 === 24) return `${client.slice(0, client.lastIndexOf('.'))}.0/24`
   }
