@@ -136,7 +136,7 @@ export class Sessions {
     this.#validity = validity
     this.table = table
     this.locations = locations
-    this.logoutTokens = new LogoutTokensTable(core.knex)
+    this.logoutTokens = new LogoutTokensTable(core)
     const revocation = new Revocation({
       breakers: core.breakers,
       logger,
@@ -388,7 +388,7 @@ export class Sessions {
   markAuthenticated(req: Request): void {
     const signInSession = req.user && readSignInSession(req.session, this.#core.keyScope)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
-    signInSession.authenticatedAt = Date.now()
+    signInSession.authenticatedAt = this.#core.clock.now()
     // The provider's `acr` describes an older authentication.
     delete signInSession.acr
   }
@@ -402,7 +402,7 @@ export class Sessions {
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
-    if (signInSession) signInSession.confirmedAt = Date.now()
+    if (signInSession) signInSession.confirmedAt = this.#core.clock.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
