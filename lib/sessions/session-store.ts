@@ -56,7 +56,8 @@ function markLoaded<T extends SessionData>(session: T): T {
 function shortenJson(session: SessionData): void {
   const { passport } = session as { passport?: { user?: unknown } }
   const loaded = readSignInSession(session)
-  if (!passport || !loaded) return
+  // The host may have added an object, whose changes this comparison would miss.
+  if (!passport || !loaded || Object.values(loaded).some((value) => typeof value === 'object')) return
   const snapshot: Readonly<Record<string, unknown>> = { ...loaded }
   const names = Object.keys(snapshot)
   const toJSON = () => {

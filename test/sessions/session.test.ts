@@ -426,6 +426,13 @@ describe('a session that nobody changes', () => {
           sso.markAuthenticated(req)
           res.send('marked')
         })
+        app.get('/count', (req, res) => {
+          const { user } = (req.session as unknown as { passport: { user: { visits?: { count: number } } } })
+            .passport
+          user.visits ??= { count: 0 }
+          user.visits.count++
+          res.json(user.visits)
+        })
         app.get('/dump', (req, res) => void res.json(req.session))
       },
     })
@@ -447,6 +454,7 @@ describe('a session that nobody changes', () => {
     // A page or a log line with the whole session does not contain the ID token.
     expect((await writes('/dump'))[1]).not.toContain('eyJ')
     expect((await writes('/portal'))[0]).toBe(0)
+    for (const count of [1, 2, 3]) expect(await writes('/count')).toEqual([1, JSON.stringify({ count })])
   })
 })
 
