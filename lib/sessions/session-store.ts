@@ -357,7 +357,10 @@ export function isSessionDeferred(req: Request): boolean {
   return (req as DeferredRequest)[opener] !== undefined
 }
 
-function openDeferred(req: DeferredRequest): void {
+function openDeferred(given: DeferredRequest): void {
+  let req = given
+  // Middleware may derive a request from this one.
+  while (!Object.hasOwn(req, opener)) req = Object.getPrototypeOf(req) as DeferredRequest
   const openSession = req[opener]
   req[opener] = undefined
   for (const field of Object.keys(deferredFields))

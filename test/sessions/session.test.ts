@@ -397,6 +397,21 @@ describe('the session of a visitor without a cookie', () => {
       expect([cookie, await get(cookie)]).toEqual([cookie, 302])
   })
 
+  it('is one session, also for middleware that derives a request of its own', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(sso.session(), (req, _res, next) => {
+          Object.assign((Object.create(req) as typeof req).session, { derived: true })
+          next()
+        })
+        app.get('/session', (req, res) => void res.json(req.session))
+      },
+    })
+    const response = await new Visitor().get(`${portal.url}/session`)
+    expect(JSON.parse(response.body)).toMatchObject({ derived: true })
+    expect(response.headers.getSetCookie()).toHaveLength(1)
+  })
+
   it('is neither opened nor stored otherwise, and sets no cookie', async () => {
     const portal = await portalWithAda({ mount })
     for (const path of ['/', '/portal', '/fields', '/late', '/null']) {
