@@ -209,9 +209,10 @@ export class Sessions {
 
   /** As `#bindPassport`, but for all requests of the app at once: seven fields on each request cost as much as its routing. */
   #bindPassportToApp(req: Request, res: Response): void {
-    // Express gives the requests of each app a prototype of their own.
+    // Express gives the requests of each app a prototype of their own. That of a mounted app is replaced after it.
     const prototype = Object.getPrototypeOf(req) as Request
-    const isOfApp = (req.app as { request?: unknown } | undefined)?.request === prototype
+    const { parent, request } = (req.app ?? {}) as { parent?: unknown; request?: unknown }
+    const isOfApp = request === prototype && parent === undefined
     const isReplaced = Object.hasOwn(req, '_sessionManager') || Object.hasOwn(req, 'login')
     if (!isOfApp || isReplaced || liveInstances.size > 1 || this.usesViews) this.#bindPassport(req, res)
     else if (!(this.#boundTo in req)) {

@@ -865,6 +865,18 @@ describe('a host', () => {
     expect(await status(await signIn(portal), portal)).toBe(302)
   })
 
+  it('can mount `sso.session()` in an app of its own, and use `req.isAuthenticated` after it', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(express().use(sso.session()), sso.router())
+        app.get('/signed-in', (req, res) => void res.json(req.isAuthenticated()))
+      },
+    })
+    const isSignedIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/signed-in`)).body
+    expect(await isSignedIn(new Visitor())).toBe('false')
+    expect(await isSignedIn(await signIn(portal))).toBe('true')
+  })
+
   it('can mount it into Express without effects on other routes', async () => {
     const portal = await portalWithAda({
       mount(app, sso) {
