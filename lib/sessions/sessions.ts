@@ -166,10 +166,8 @@ export class Sessions {
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
     const cookie = `${core.cookieName()}=`
-    const open = this.#open
     return (req, res, next) => {
-      // A WebSocket handshake has no Express, and only a stand-in for a response, which may emit no event.
-      if ('app' in req && !res.closed) open.add(res.once('close', open.delete.bind(open, res)))
+      this.#awaitClose(req, res)
       // The only instance needs no view, unless cookie-session replaces `req.session`.
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       const hasSession = view !== req || isSessionDeferred(req) || req.session !== undefined
@@ -253,10 +251,8 @@ export class Sessions {
   async #identifyFirst(req: Request, res: Response): Promise<void> {
     const isShared = liveInstances.size > 1
     if (this.usesViews || isShared) this.activate(req)
-    const open = this.#open
     // Sessions of the host.
-    if ('app' in req && !res.closed && !open.has(res))
-      open.add(res.once('close', open.delete.bind(open, res)))
+    this.#awaitClose(req, res)
     if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
@@ -333,6 +329,13 @@ export class Sessions {
   /** True if `start` has started a session for this request. */
   hasStarted(req: Request): boolean {
     return this.#signIns.has(req)
+  }
+
+  /** A WebSocket handshake, with Express or without, has only a stand-in for a response, which may emit no event. */
+  #awaitClose(req: Request & { upgrade?: boolean }, res: Response): void {
+    const open = this.#open
+    if ('app' in req && !req.upgrade && !res.closed && !open.has(res))
+      open.add(res.once('close', open.delete.bind(open, res)))
   }
 
   /** Waits until the requests in flight have their responses, at most ten seconds: a client may never read its own. */
