@@ -216,7 +216,9 @@ function callbackHandler(connection: ProviderConnection, modules: CallbackModule
       received = { response, attempt: taken.attempt, modules }
       await dispatch(req, res, connection, received)
       const { kind } = taken.attempt.purpose
-      if (!modules.sessions.hasStarted(req)) await record(req, `its purpose was ${kind}; the user continues`)
+      // A test sign-in has its own event.
+      if (kind !== 'test' && !modules.sessions.hasStarted(req))
+        await record(req, `its purpose was ${kind}; the user continues`)
     } catch (error) {
       if (await showConsentReturn(req, res, provider, { pages, urls: core.urls })) return
       if (received && refusal.provider && refusal.backHref === undefined)

@@ -252,6 +252,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
           retireAt: undefined,
           lastTest: undefined,
           reauthentication: undefined,
+          health: undefined,
         }
         expect(await table().insert(full)).toStrictEqual({ ...full, ...rest })
         expect(await table().find(portal, 'acme')).toStrictEqual({ ...full, ...rest })
@@ -809,7 +810,9 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         ['sso_logout_tokens', ['id']],
         ['sso_redeemed_codes', ['id']],
         ['sso_session_endings', ['id']],
+        ['sso_provider_health', ['provider_id']],
       ]
+      const keyOf = (table: string) => (table === 'sso_provider_health' ? 'provider_id' : 'id')
       const lookAlikes = [
         'ada',
         'Ada',
@@ -833,7 +836,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
           )) as [{ name: string; columns: string }[]]
           const listed = unique.flatMap(([table, columns]) => [
             table === 'sso_blocked_identities' ? `${table} identity_digest` : `${table} ${columns}`,
-            `${table} id`,
+            `${table} ${keyOf(table)}`,
           ])
           expect(new Set(indexes.map(({ name, columns }) => `${name} ${columns}`))).toEqual(new Set(listed))
           const [collations] = (await knex.raw(
@@ -866,21 +869,22 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
 
       it.each(unique)('of %s are compared byte by byte: %j', async (table, columns) => {
         const row = await rowOf(table)
+        const key = keyOf(table)
         for (const column of columns) {
-          const rows = lookAlikes.map((value, n) => ({
+          const rows: Record<string, unknown>[] = lookAlikes.map((value, n) => ({
             ...row,
-            id: `${portal} ${column} ${n}`,
+            [key]: `${portal} ${column} ${n}`,
             [column]: value,
           }))
           for (const each of rows) await knex(table).insert(each)
-          for (const { id, [column]: value } of rows)
+          for (const { [key]: id, [column]: value } of rows)
             expect(
               await knex(table)
                 .where({
                   [column]: value,
-                  ...(column !== 'portal' && column !== 'id' && { portal: row.portal as string }),
+                  ...(column !== 'portal' && column !== key && { portal: row.portal as string }),
                 })
-                .pluck('id'),
+                .pluck(key),
             ).toEqual([id])
         }
       })

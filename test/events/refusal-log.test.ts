@@ -55,6 +55,10 @@ const summaries = async () =>
     }),
   )
 
+/** Without the line about the time, which jumps in these tests, but not in the database. */
+const withoutClock = (logs: TestPortal['logs']) =>
+  logs.filter(({ message }) => !message.startsWith('the clock of this server'))
+
 /** A request that no session is needed for, and the records that its first one causes. */
 const requests: [
   what: string,
@@ -116,7 +120,7 @@ describe('a client address without a session causes a limited number of records 
     expect(await summaries()).toEqual([
       { portal: 'default', client_address: '203.0.113.0/24', limit: 'records', omitted: 7 },
     ])
-    expect(portal.logs.slice(5)).toEqual([
+    expect(withoutClock(portal.logs).slice(5)).toEqual([
       {
         level: 'warn',
         message: 'records of refused requests were omitted',
@@ -145,7 +149,7 @@ describe('a client address without a session causes a limited number of records 
     clock.pass(60_000)
     await portal.sso.runMaintenance()
     expect(await summaries()).toEqual([])
-    expect(portal.logs.slice(5)).toMatchObject([{ fields: { omitted: 2 } }])
+    expect(withoutClock(portal.logs).slice(5)).toMatchObject([{ fields: { omitted: 2 } }])
   })
 })
 

@@ -285,10 +285,10 @@ describe('sso.close()', () => {
     const portal = await start({
       mount(app, sso) {
         app.use(sso.session())
-        app.get(
-          '/',
-          (req, res) => void res.json(Object.getOwnPropertyDescriptor(req, 'session')?.get === undefined),
-        )
+        app.get('/', (req, res) => {
+          const isOpen = req.session !== undefined
+          res.json(isOpen && Object.getOwnPropertyDescriptor(req, 'session')?.get === undefined)
+        })
       },
     })
     const isOnly = async () => JSON.parse((await new Visitor().get(portal.url)).body) as boolean

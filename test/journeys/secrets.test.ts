@@ -466,7 +466,7 @@ describe('of all these secrets,', () => {
       }
     }
     expect(sessions).toBeGreaterThan(1)
-    expect(texts.some((text) => text.startsWith('portal-sso:limit:'))).toBe(true)
+    expect(texts.some((text) => text.startsWith('portal-sso:{limit}:'))).toBe(true)
     expect(findSecrets(texts)).toEqual([])
   })
 })

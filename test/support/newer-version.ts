@@ -18,7 +18,7 @@ const setting = `
 const insertions: Record<string, [pattern: RegExp, text: string]> = {
   'lib/database/migrate.ts': [/const migrations: Migration\[\] = \[[^\]]*/, migration],
   'lib/providers/settings.ts': [/export const settings = \{/, setting],
-  'lib/sessions/sessions-table.ts': [/\('sso_sessions'\)\.insert\(\{/, " newer: 'set',"],
+  'lib/sessions/sessions-table.ts': [/const row = \{/, " newer: 'set',"],
   'lib/sessions/session-data.ts': [/const common = \{/, ' newer: 1,'],
   'lib/web/sealed-cookie.ts': [/\.close\(\{/, ' newer: 1,'],
 }
