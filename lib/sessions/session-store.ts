@@ -56,7 +56,8 @@ function markLoaded<T extends SessionData>(session: T): T {
 function shortenJson(session: SessionData): void {
   const { passport } = session as { passport?: { user?: unknown } }
   const loaded = readSignInSession(session)
-  if (!passport || !loaded) return
+  // The host may have added an object, whose changes this comparison would miss.
+  if (!passport || !loaded || Object.values(loaded).some((value) => typeof value === 'object')) return
   const snapshot: Readonly<Record<string, unknown>> = { ...loaded }
   const names = Object.keys(snapshot)
   const toJSON = () => {
@@ -357,7 +358,10 @@ export function isSessionDeferred(req: Request): boolean {
   return (req as DeferredRequest)[opener] !== undefined
 }
 
-function openDeferred(req: DeferredRequest): void {
+function openDeferred(given: DeferredRequest): void {
+  let req = given
+  // Middleware may derive a request from this one.
+  while (!Object.hasOwn(req, opener)) req = Object.getPrototypeOf(req) as DeferredRequest
   const openSession = req[opener]
   req[opener] = undefined
   for (const field of Object.keys(deferredFields))

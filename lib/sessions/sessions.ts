@@ -166,10 +166,8 @@ export class Sessions {
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
     const cookie = `${core.cookieName()}=`
-    const open = this.#open
     return (req, res, next) => {
-      // A WebSocket handshake has no Express, and only a stand-in for a response, which may emit no event.
-      if ('app' in req && !res.closed) open.add(res.once('close', open.delete.bind(open, res)))
+      this.#awaitClose(req, res)
       // The only instance needs no view, unless cookie-session replaces `req.session`.
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       const hasSession = view !== req || isSessionDeferred(req) || req.session !== undefined
@@ -209,9 +207,10 @@ export class Sessions {
 
   /** As `#bindPassport`, but for all requests of the app at once: seven fields on each request cost as much as its routing. */
   #bindPassportToApp(req: Request, res: Response): void {
-    // Express gives the requests of each app a prototype of their own.
+    // Express gives the requests of each app a prototype of their own. That of a mounted app is replaced after it.
     const prototype = Object.getPrototypeOf(req) as Request
-    const isOfApp = (req.app as { request?: unknown } | undefined)?.request === prototype
+    const { parent, request } = (req.app ?? {}) as { parent?: unknown; request?: unknown }
+    const isOfApp = request === prototype && parent === undefined
     const isReplaced = Object.hasOwn(req, '_sessionManager') || Object.hasOwn(req, 'login')
     if (!isOfApp || isReplaced || liveInstances.size > 1 || this.usesViews) this.#bindPassport(req, res)
     else if (!(this.#boundTo in req)) {
@@ -252,10 +251,8 @@ export class Sessions {
   async #identifyFirst(req: Request, res: Response): Promise<void> {
     const isShared = liveInstances.size > 1
     if (this.usesViews || isShared) this.activate(req)
-    const open = this.#open
     // Sessions of the host.
-    if ('app' in req && !res.closed && !open.has(res))
-      open.add(res.once('close', open.delete.bind(open, res)))
+    this.#awaitClose(req, res)
     if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
@@ -338,6 +335,13 @@ export class Sessions {
   /** True if `start` has started a session for this request. */
   hasStarted(req: Request): boolean {
     return this.#signIns.has(req)
+  }
+
+  /** A WebSocket handshake, with Express or without, has only a stand-in for a response, which may emit no event. */
+  #awaitClose(req: Request & { upgrade?: boolean }, res: Response): void {
+    const open = this.#open
+    if ('app' in req && !req.upgrade && !res.closed && !open.has(res))
+      open.add(res.once('close', open.delete.bind(open, res)))
   }
 
   /** Waits until the requests in flight have their responses, at most ten seconds: a client may never read its own. */

@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { createServer, request, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import session from 'express-session'
@@ -229,6 +231,27 @@ describe('sso.close()', () => {
     await closed
     await portal.close()
     expect(await response).toBe('cut off')
+  })
+
+  it('does not wait for WebSockets that the host handles in Express', async () => {
+    const portal = await start({
+      mount(app, sso) {
+        app.use(sso.session())
+        app.get('/socket', () => void app.emit('socket'))
+      },
+    })
+    const host = createServer().on('upgrade', (req) => portal.app(req, new ServerResponse(req)))
+    await once(host.listen(0, '127.0.0.1'), 'listening')
+    const headers = { connection: 'Upgrade', upgrade: 'websocket' }
+    const { port } = host.address() as AddressInfo
+    const handshake = request({ port, host: '127.0.0.1', path: '/socket', headers })
+    handshake.on('error', () => {}).end()
+    await once(portal.app, 'socket')
+    const closed = portal.sso.close().then(() => 'closed')
+    expect(await Promise.race([closed, sleep(2000, 'waits')])).toBe('closed')
+    handshake.destroy()
+    host.close()
+    await closed
   })
 
   it('closes everything else if one part cannot be closed', async () => {

@@ -397,6 +397,21 @@ describe('the session of a visitor without a cookie', () => {
       expect([cookie, await get(cookie)]).toEqual([cookie, 302])
   })
 
+  it('is one session, also for middleware that derives a request of its own', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(sso.session(), (req, _res, next) => {
+          Object.assign((Object.create(req) as typeof req).session, { derived: true })
+          next()
+        })
+        app.get('/session', (req, res) => void res.json(req.session))
+      },
+    })
+    const response = await new Visitor().get(`${portal.url}/session`)
+    expect(JSON.parse(response.body)).toMatchObject({ derived: true })
+    expect(response.headers.getSetCookie()).toHaveLength(1)
+  })
+
   it('is neither opened nor stored otherwise, and sets no cookie', async () => {
     const portal = await portalWithAda({ mount })
     for (const path of ['/', '/portal', '/fields', '/late', '/null']) {
@@ -426,6 +441,13 @@ describe('a session that nobody changes', () => {
           sso.markAuthenticated(req)
           res.send('marked')
         })
+        app.get('/count', (req, res) => {
+          const { user } = (req.session as unknown as { passport: { user: { visits?: { count: number } } } })
+            .passport
+          user.visits ??= { count: 0 }
+          user.visits.count++
+          res.json(user.visits)
+        })
         app.get('/dump', (req, res) => void res.json(req.session))
       },
     })
@@ -447,6 +469,7 @@ describe('a session that nobody changes', () => {
     // A page or a log line with the whole session does not contain the ID token.
     expect((await writes('/dump'))[1]).not.toContain('eyJ')
     expect((await writes('/portal'))[0]).toBe(0)
+    for (const count of [1, 2, 3]) expect(await writes('/count')).toEqual([1, JSON.stringify({ count })])
   })
 })
 
@@ -861,6 +884,18 @@ describe('a host', () => {
     const portal = await portalWithAda({ users })
     provider.person = { sub: 'x', email: 'ad\u00e0@example.com', email_verified: true }
     expect(await status(await signIn(portal), portal)).toBe(302)
+  })
+
+  it('can mount `sso.session()` in an app of its own, and use `req.isAuthenticated` after it', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(express().use(sso.session()), sso.router())
+        app.get('/signed-in', (req, res) => void res.json(req.isAuthenticated()))
+      },
+    })
+    const isSignedIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/signed-in`)).body
+    expect(await isSignedIn(new Visitor())).toBe('false')
+    expect(await isSignedIn(await signIn(portal))).toBe('true')
   })
 
   it('can mount it into Express without effects on other routes', async () => {
