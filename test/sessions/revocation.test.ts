@@ -306,11 +306,12 @@ describe('ending many sessions', () => {
     try {
       const ended = portal.sso.sessions.endAll({ provider: 'acme' })
       await asked.given
-      timers.pass(2000)
+      timers.pass(800)
       expect(await ended).toBe(601)
       expect(commands).toHaveLength(1)
-      const message = 'revoked sessions could not be removed from their store; they admit nobody'
-      expect(portal.logs.filter((line) => line.message === message)).toHaveLength(1)
+      // The outage is logged, and not the sessions that stay in Redis.
+      const warnings = portal.logs.filter(({ level }) => level !== 'info')
+      expect(warnings.map(({ message }) => message)).toEqual(['Redis is not available'])
     } finally {
       timers.back()
       await redis.close()
