@@ -47,6 +47,7 @@ async function showProviders(page: AdminRequest): Promise<void> {
     removed: removed.slice(0, providersPerPage),
     moreRemoved: removed.length > providersPerPage,
     search,
+    from: { from: 'list', ...(search && { q: search }), ...(after && { after: after.slug }) },
     isComplete,
     nextHref: hasMore && listHref({ q: search, after: shown.at(-1)?.slug }),
     firstHref: after && listHref({ q: search }),
