@@ -147,7 +147,9 @@ async function deleteInBatches(
   retentionMs: number,
 ): Promise<void> {
   const startedAt = performance.now()
-  const until = new Date((await clock.measure()) - retentionMs).toISOString()
+  // By our clock, too: after a failover, that of the database may be wrong.
+  const now = Math.min(await clock.measure(), Date.now())
+  const until = new Date(now - retentionMs).toISOString()
   for (let done = 0; done < maxRowsPerRun && performance.now() - startedAt < maxRunMs; done += batchSize) {
     // Two statements: not every database can delete with a limit, or from a table that the same statement reads.
     const ids: string[] = await knex(table)

@@ -227,7 +227,8 @@ export class TimeLimitedRedisStore extends RedisStore {
   }
 
   #isDue(sid: string, data: SessionData, now: number): boolean {
-    return now - (this.#writtenAt.get(sid) ?? 0) >= this.#limits.storeTtl(data).renewAfterMs
+    // Also if the clock was set back: Redis would otherwise delete a session that is in use.
+    return Math.abs(now - (this.#writtenAt.get(sid) ?? 0)) >= this.#limits.storeTtl(data).renewAfterMs
   }
 
   /** One command, except in a cluster, where the keys are on several nodes. */

@@ -137,7 +137,7 @@ export class Sessions {
     this.#validity = validity
     this.table = table
     this.locations = locations
-    this.logoutTokens = new LogoutTokensTable(core.knex)
+    this.logoutTokens = new LogoutTokensTable(core)
     const revocation = new Revocation({
       breakers: core.breakers,
       logger,
@@ -283,10 +283,16 @@ export class Sessions {
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
-    // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
-    if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
-      req.user = undefined
-      await this.#discardSession(req)
+    if (req.user && signInSession) {
+      // A database error must not prevent signing out.
+      const isValid = this.#isStillValid(req, signInSession).catch((error: unknown) => {
+        if (!this.#isSignOut(req)) throw error
+        return true
+      })
+      if (!(await isValid)) {
+        req.user = undefined
+        await this.#discardSession(req)
+      }
     }
     next()
   })
@@ -383,7 +389,7 @@ export class Sessions {
   markAuthenticated(req: Request): void {
     const signInSession = req.user && readSignInSession(req.session, this.#core.keyScope)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
-    signInSession.authenticatedAt = Date.now()
+    signInSession.authenticatedAt = this.#core.clock.now()
     // The provider's `acr` describes an older authentication.
     delete signInSession.acr
   }
@@ -397,7 +403,7 @@ export class Sessions {
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
-    if (signInSession) signInSession.confirmedAt = Date.now()
+    if (signInSession) signInSession.confirmedAt = this.#core.clock.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
@@ -442,15 +448,18 @@ export class Sessions {
         return user
       }
       // An expired session stays until the maintenance deletes it by the database's time: our clock may be wrong.
-      if (isValid || !(await this.table.exists(req.sessionID))) await this.#discardSession(req)
+      const exists = () => this.table.exists(req.sessionID)
+      if (isValid || !(await this.#core.breakers.database.run(exists))) await this.#discardSession(req)
       else req.sessionStore.generate(req)
     } catch (error) {
       // Signing out must work while the database is down, or the next person at a shared computer would be signed in.
-      const isSignOut =
-        req.method === 'POST' && req.originalUrl.split('?')[0] === this.#core.urls.path('/logout')
-      if (!isSignOut) throw error
+      if (!this.#isSignOut(req)) throw error
     }
     return undefined
+  }
+
+  #isSignOut({ method, originalUrl }: Request): boolean {
+    return method === 'POST' && originalUrl.split('?')[0] === this.#core.urls.path('/logout')
   }
 
   /**

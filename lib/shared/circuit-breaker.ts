@@ -30,7 +30,6 @@ export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions
   /** of the open circuit */
   #cause: unknown
-  #probe: Probe | undefined
   #probing: Promise<void> | undefined
   // milliseconds, of `performance.now()`
   #respondedAt = Number.NEGATIVE_INFINITY
@@ -52,7 +51,7 @@ export class CircuitBreaker {
    */
   async run<T>(call: PromiseLike<T> | (() => PromiseLike<T>), probe?: Probe): Promise<T> {
     if (call instanceof Promise) call.catch(() => {})
-    if (this.isOpen && !(await this.#hasRecovered())) throw this.#unavailable(this.#cause)
+    if (this.isOpen && !(await this.#hasRecovered(probe))) throw this.#unavailable(this.#cause)
     const sentAt = performance.now()
     try {
       const value = await withTimeout(this.#options.timeoutMs, typeof call === 'function' ? call() : call)
@@ -75,30 +74,30 @@ export class CircuitBreaker {
   #open(cause: unknown, probe = this.#options.probe): void {
     if (this.isOpen || !probe) return
     this.#cause = cause
-    this.#probe = probe
-    this.#startProbe()
+    this.#startProbe(probe)
   }
 
-  async #hasRecovered(): Promise<boolean> {
+  /** @param probe of the caller: one node of a cluster that is down must not keep those of the others out */
+  async #hasRecovered(probe = this.#options.probe): Promise<boolean> {
     const sinceMs = performance.now() - this.#probeAt
-    if (sinceMs > (this.#probing === undefined ? probeIntervalMs : probeTimeoutMs)) this.#startProbe()
+    if (sinceMs > (this.#probing === undefined ? probeIntervalMs : probeTimeoutMs)) this.#startProbe(probe)
     if (this.#probing && performance.now() - this.#probeAt < probeWaitMs)
       await withTimeout(probeWaitMs, this.#probing).catch(() => {})
     return !this.isOpen
   }
 
-  #startProbe(): void {
+  #startProbe(probe: Probe | undefined): void {
     this.#probeAt = performance.now()
-    const probing = this.#runProbe().then((hasResponded) => {
+    const probing = this.#runProbe(probe).then((hasResponded) => {
       if (hasResponded) this.#close()
       if (this.#probing === probing) this.#probing = undefined
     })
     this.#probing = probing
   }
 
-  async #runProbe(): Promise<boolean> {
+  async #runProbe(probe: Probe | undefined): Promise<boolean> {
     try {
-      await this.#probe?.()
+      await probe?.()
       return true
     } catch (error) {
       return !isConnectionError(error)

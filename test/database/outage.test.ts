@@ -49,6 +49,7 @@ async function startPortal(
     mount(app, sso) {
       app.use(sso.session())
       app.get('/strict', sso.guard({ maxAge: '1h' }), (_req, res) => void res.send('strict'))
+      app.post('/password-login', sso.classicLoginGate(), (_req, res) => void res.send('in'))
       app.use('/admin', sso.admin({ authorize: (req) => req.user !== undefined }))
       mountDefault(app, sso)
     },
@@ -166,6 +167,17 @@ describe.each(outages)('while %s', (_title, begin) => {
     expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
     for (const path of ['/strict', '/account/security', '/admin', '/register/link'])
       expect([path, (await visitor.get(portal.url + path)).status]).toEqual([path, 503])
+    await end()
+  })
+
+  it('the classic login responds with 503, at once after the first time', async () => {
+    const { portal } = await startPortal()
+    const send = () => timed(() => new Visitor().post(`${portal.url}/password-login`, []))
+    const end = await begin()
+    expect((await send()).ms).toBeLessThan(2500)
+    const later = await Promise.all(Array.from({ length: 20 }, send))
+    expect(new Set(later.map(({ seen }) => seen.status))).toEqual(new Set([503]))
+    expect(knex.client.pool.numPendingAcquires()).toBeLessThan(5)
     await end()
   })
 

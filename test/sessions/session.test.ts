@@ -561,6 +561,27 @@ describe('the guard', () => {
   })
 })
 
+describe('a form of a user who cannot be checked again after its body was read', () => {
+  it('is refused with 503, but signs the user out', async () => {
+    let calls = Number.NEGATIVE_INFINITY
+    const ada = { id: '7', email: 'ada@example.com', name: 'Ada' }
+    const users: UserDirectory = {
+      findById: async () => (++calls === 2 ? Promise.reject(new Error('unavailable')) : ada),
+      findByEmail: async () => ada,
+      create: async () => ada,
+    }
+    const portal = await portalWithAda({ users, session: { userCacheSeconds: 0 } })
+    const [visitor] = [await signIn(portal), await signIn(portal)]
+    const sessions = () => portal.knex('sso_sessions').pluck('id')
+    calls = 0
+    expect((await visitor.post(`${portal.url}/account/security/end-others`, [])).status).toBe(503)
+    expect(await sessions()).toHaveLength(2)
+    calls = 0
+    expect((await visitor.post(`${portal.url}/logout`, [])).status).not.toBe(503)
+    expect(await sessions()).toHaveLength(1)
+  })
+})
+
 describe('signing out', () => {
   it('ends the session here, and shows a page that says so', async () => {
     const portal = await portalWithAda()
