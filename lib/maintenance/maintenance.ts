@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { HealthProbes } from '../health/health-probes.ts'
@@ -6,7 +7,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Outage } from '../shared/outage.ts'
-import { DAY, HOUR, MINUTE, nextTurn, SECOND, withTimeout } from '../shared/time.ts'
+import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { toProblem } from '../web/pages.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
@@ -119,7 +120,7 @@ function reportingOutages(tasks: Readonly<Record<string, Task>>, outage: Outage)
   return Object.fromEntries(reporting)
 }
 
-/** SQLite deletes so many rows without keeping other requests waiting for long. */
+/** Other requests wait while SQLite deletes this many rows. */
 const batchSize = 250
 /** The next run deletes the rest. */
 const maxRowsPerRun = 20_000

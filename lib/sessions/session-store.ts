@@ -130,7 +130,7 @@ type Done = (error?: unknown, value?: unknown) => void
 const maxRememberedWrites = 20_000
 const lookUpTimeoutMs = SECOND / 2
 
-/** connect-redis that writes less. While Redis is down, a guarded page answers 503, and does not treat the user as signed out. */
+/** connect-redis that writes less. While Redis is down, a guarded page responds with 503, and does not treat the user as signed out. */
 export class TimeLimitedRedisStore extends RedisStore {
   /** Set by express-session. */
   declare generate: (req: Request) => void
@@ -345,7 +345,7 @@ const deferredFields = Object.fromEntries(
 )
 
 /**
- * Opens the session of a visitor without a session cookie when somebody reads it. Most visitors need none, and its id and its
+ * Opens the session of a visitor without a session cookie when the host first reads it. Most visitors need none, and its id and
  * comparisons cost more than a redirect.
  */
 export function deferSession(req: Request, store: Store, openSession: RequestHandler): void {

@@ -5,6 +5,7 @@ import type { Store } from 'express-session'
 import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
+import { SECOND } from '../shared/time.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -60,7 +61,7 @@ export interface EndedSession {
 
 /** How many instances in this process have a `keyScope`. Two instances may have the same. */
 const liveInstances = new Map<string, number>()
-const drainTimeoutMs = 10_000
+const drainTimeoutMs = 10 * SECOND
 const drainPollMs = 20
 const sharedSession =
   'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
@@ -106,7 +107,7 @@ export class Sessions {
   readonly #identified = Symbol('identified')
   readonly #boundTo = Symbol('bound')
   readonly #initialize = this.passport.initialize({ compat: false })
-  /** identified while the database was down, by what this instance remembered */
+  /** identified by cached values, because the database did not respond */
   readonly #staleRequests = new WeakSet<Request>()
   /** responses that are not finished yet */
   readonly #open = new Set<Response>()

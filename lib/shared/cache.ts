@@ -1,5 +1,8 @@
 import { LRUCache } from 'lru-cache'
-import { SECOND } from './time.ts'
+import { MINUTE, SECOND, withTimeout } from './time.ts'
+
+/** How long signed-in users may continue while the database is down. */
+export const staleIfErrorMs: number = 10 * MINUTE
 
 const maxEntries = 20_000
 /** Without this pause every request would ask a source that fails. */
@@ -130,14 +133,9 @@ async function settledWithin(
   milliseconds: number,
   load: Promise<unknown>,
 ): Promise<'loaded' | 'failed' | 'hung'> {
-  let timer: NodeJS.Timeout | undefined
-  const hung = new Promise<'hung'>((resolve) => {
-    // If the event loop was blocked, results that have arrived come first.
-    timer = setTimeout(() => setImmediate(resolve, 'hung'), milliseconds)
-  })
   const settled = load.then(
     () => 'loaded' as const,
     () => 'failed' as const,
   )
-  return await Promise.race([settled, hung]).finally(() => clearTimeout(timer))
+  return await withTimeout(milliseconds, settled).catch(() => 'hung')
 }

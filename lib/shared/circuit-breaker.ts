@@ -1,4 +1,4 @@
-import { CheckError, isConnectionError, PortalSsoError } from './errors.ts'
+import { isConnectionError, PortalSsoError } from './errors.ts'
 import type { Outage } from './outage.ts'
 import { SECOND, withTimeout } from './time.ts'
 
@@ -8,7 +8,7 @@ export interface CircuitBreakerOptions {
   /** for one call */
   timeoutMs: number
   outage: Outage
-  /** of a caller whom the service has failed */
+  /** of the error that callers get while the service is not available */
   code: 'session_unavailable' | 'database_unavailable'
   probe?: Probe
 }
@@ -54,7 +54,7 @@ export class CircuitBreaker {
     if (this.isOpen && !(await this.#hasRecovered(probe))) throw this.#unavailable(this.#cause)
     const sentAt = performance.now()
     try {
-      const value = await this.#limitTime(typeof call === 'function' ? call() : call)
+      const value = await withTimeout(this.#options.timeoutMs, typeof call === 'function' ? call() : call)
       this.#respondedAt = performance.now()
       this.outage.end()
       return value
@@ -63,21 +63,6 @@ export class CircuitBreaker {
       // Otherwise another call has succeeded meanwhile: one node of a cluster is down, one table is locked, or one command is slow.
       if (this.#respondedAt < sentAt) this.#open(error, probe)
       throw this.#unavailable(error)
-    }
-  }
-
-  async #limitTime<T>(result: PromiseLike<T>): Promise<T> {
-    const { timeoutMs } = this.#options
-    let timer: NodeJS.Timeout | undefined
-    const timeout = new Promise<never>((_resolve, reject) => {
-      const expire = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
-      // If the event loop was blocked, responses that have arrived come first.
-      timer = setTimeout(() => setImmediate(expire), timeoutMs)
-    })
-    try {
-      return await Promise.race([result, timeout])
-    } finally {
-      clearTimeout(timer)
     }
   }
 

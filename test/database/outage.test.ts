@@ -8,8 +8,8 @@ import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { mountDefault, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
-import { responseUrl, signIn, startPortalWithAda, useProvider } from '../support/scene.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { responseUrl, signIn, startPortalWithAda, timed, useProvider } from '../support/scene.ts'
+import { Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const open = closedAfterEach()
@@ -102,12 +102,6 @@ const outages: [title: string, begin: () => Promise<() => Promise<void>>][] = [
     },
   ],
 ]
-
-async function timed(send: () => Promise<Seen>): Promise<{ seen: Seen; ms: number }> {
-  const startedAt = performance.now()
-  const seen = await send()
-  return { seen, ms: performance.now() - startedAt }
-}
 
 describe.each(outages)('while %s', (_title, begin) => {
   it('pages of cached users continue without waiting, at most ten minutes, and one line is logged', async () => {

@@ -666,7 +666,7 @@ describe('sessions in Redis', () => {
     expect(seconds).toBeLessThanOrEqual(1800)
   })
 
-  it('make guarded pages answer 503 within 2 s, never "signed out", while Redis is down; they recover on their own', async () => {
+  it('make guarded pages respond with 503 within 2 s, never "signed out", while Redis is down; they recover on their own', async () => {
     const server = await startOwnRedis()
     open.push({ close: () => server.stop() })
     const redis = createClient({ url: server.url, socket: { reconnectStrategy: 50 } })
@@ -689,7 +689,7 @@ describe('sessions in Redis', () => {
 })
 
 describe('a session that Redis could not read', () => {
-  it('is not deleted, although pages answered 503 in the meantime', async () => {
+  it('is not deleted, although pages responded with 503 in the meantime', async () => {
     const client = await connectRedis()
     open.push({ close: () => client.close() })
     let isDown = false
