@@ -2,7 +2,7 @@ import { type Request, type RequestHandler, Router } from 'express'
 import type { Modules } from './modules.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Core } from './web/core.ts'
-import { asyncHandler } from './web/handler.ts'
+import { asyncHandler, inSequence } from './web/handler.ts'
 import type { NextStep } from './web/pages.ts'
 import {
   clientKey,
@@ -26,15 +26,10 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   const routes = Router()
   if (!rateLimits) return routes
   const perClient = (option: LimitedRoutes, name?: string) => limitClients(modules, rateLimits, option, name)
-  const wrongCodes = limitRequests(modules, failedExchanges, failedExchangeKey)
-  const [start, callback] = [perClient('start'), perClient('callback')]
   const [registration, code] = [perClient('registration'), perClient('code')]
   const counted: RequestHandler = (_req, _res, next) => next('router')
 
   // Mounted like the routes themselves, so that every spelling of a path that reaches them is counted.
-  const signIns = Router({ mergeParams: true })
-  signIns.use('/callback', callback, wrongCodes, counted)
-  signIns.use(start)
   const registrations = Router()
   registrations.use(
     ['/code', '/verify'],
@@ -43,7 +38,7 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   )
   registrations.use(registration)
 
-  routes.use('/login/:provider', signIns)
+  routes.use('/login/:provider', limitSignIns(modules))
   routes.use('/register', registrations)
   routes.post('/account/security/confirm/:step', code)
   routes.use('/account/security', registration)
@@ -52,6 +47,18 @@ export function rateLimitRoutes(modules: RateLimitModules): Router {
   routes.use('/logout/:provider/backchannel', perClient('logout', 'back-channel'), counted)
   routes.use('/logout', perClient('logout'))
   return routes
+}
+
+/** For `/login/:provider`. */
+export function limitSignIns(modules: RateLimitModules): RequestHandler {
+  const { rateLimits } = modules
+  if (!rateLimits) return (_req, _res, next) => next()
+  const start = limitClients(modules, rateLimits, 'start')
+  const callback = inSequence(
+    limitClients(modules, rateLimits, 'callback'),
+    limitRequests(modules, failedExchanges, failedExchangeKey),
+  )
+  return (req, res, next) => (/^\/callback(?:\/|$)/i.test(req.path) ? callback : start)(req, res, next)
 }
 
 export function limitPicker(modules: RateLimitModules): RequestHandler {

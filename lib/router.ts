@@ -1,4 +1,4 @@
-import { type RequestHandler, Router } from 'express'
+import { Router } from 'express'
 import { accountRoutes } from './account/account-routes.ts'
 import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
@@ -8,20 +8,24 @@ import { frontChannelRoute } from './logout/front-channel-route.ts'
 import { logoutRoutes } from './logout/logout-routes.ts'
 import { clientKeysRoute } from './management/client-keys.ts'
 import type { Modules } from './modules.ts'
-import { limitPicker, rateLimitRoutes } from './rate-limit-routes.ts'
+import { limitPicker, limitSignIns, rateLimitRoutes } from './rate-limit-routes.ts'
 import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
 import { pickerRoute } from './sign-in/picker-route.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
-import { refuseForeignSubresources, refuseSubresources } from './web/csrf.ts'
-import { withPrivateHeaders } from './web/handler.ts'
+import { refuseForeignSubresources, refuseSignInSubresources, refuseSubresources } from './web/csrf.ts'
+import { inSequence, withPrivateHeaders } from './web/handler.ts'
 import type { HostMiddleware } from './web/host-middleware.ts'
 
 const ours = ['/login', '/register', '/logout', '/account/security']
 /** As Express matches `ours`, in every spelling that reaches a route. */
 const ourPaths = new RegExp(`^(?:${ours.join('|')})(?:/|$)`, 'i')
+
+/** Start and end of a sign-in, below `/login/:provider`. */
+const signInPath = /^\/(?:callback\/?)?$/i
+const otherPage = /^(?:initiate|break-glass)$/i
 
 /** All routes, in the order in which a request passes them. */
 export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): Router {
@@ -34,29 +38,36 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
     ...[withPrivateHeaders, refuseForeignSubresources, limitPicker(modules), sessions.identify],
     pickerRoute(core, { ...modules, allowsClassic: (req) => classicLogin.isAllowed(req) }),
   )
+  // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
+  // a provider's `form_post` comes from its own origin.
+  const signIns = inSequence(
+    ...[withPrivateHeaders, refuseSignInSubresources, limitSignIns(modules), sessions.identify],
+    (req, res, next) => (req.method === 'POST' ? form(req, res, next) : next()),
+    connectedProviders.route,
+  )
+  routes.use('/login/:provider', (req, res, next) =>
+    signInPath.test(req.path) && !otherPage.test(String(req.params.provider))
+      ? signIns(req, res, (error) => next(error ?? 'router'))
+      : next(),
+  )
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
   // Before the session: the provider itself, not a user's browser, calls some of these routes.
   routes.use(
-    unlessSignIn(
-      backChannelRoute(core, { ...modules, connectedProviders }),
-      frontChannelRoute(core, { ...modules, connectedProviders }),
-      clientKeysRoute(core, modules),
-    ),
+    backChannelRoute(core, { ...modules, connectedProviders }),
+    frontChannelRoute(core, { ...modules, connectedProviders }),
+    clientKeysRoute(core, modules),
   )
   routes.use(ours, sessions.identify)
   routes.use(['/register', '/account/security'], (req, _res, next) => next(sessions.assertFresh(req)))
   routes.use(
-    unlessSignIn(
-      initiateRoutes(core, modules),
-      adminConsentRoutes(core, { ...modules, refusals }),
-      breakGlassRoutes(core, modules),
-      testSignInLinkRoutes(core, modules),
-    ),
+    initiateRoutes(core, modules),
+    adminConsentRoutes(core, { ...modules, refusals }),
+    breakGlassRoutes(core, modules),
+    testSignInLinkRoutes(core, modules),
   )
-  // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
-  // a provider's `form_post` comes from its own origin.
+  // All other paths.
   routes.use('/login/:provider', form, connectedProviders.route)
   routes.use(registrationRoutes(core, modules), accountLinkRoutes(core, modules))
   const { emailVerification } = registration
@@ -65,13 +76,4 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(accountRoutes(core, { ...modules, guard: guard(core, modules) }))
   routes.use(errorHandler.handle)
   return hostMiddleware.watchRouter(routes, ourPaths)
-}
-
-/** Start and end of a sign-in. */
-const signInPath = /^\/login\/(?!initiate|break-glass)[^/]+(?:\/callback)?\/?$/i
-
-/** Spares sign-ins the layers of routes that have other paths. */
-function unlessSignIn(...others: Router[]): RequestHandler {
-  const router = Router().use(...others)
-  return (req, res, next) => (signInPath.test(req.path) ? next() : router(req, res, next))
 }

@@ -3,7 +3,7 @@ import { isIssuerOf, issuerFor, isTemplated, otherTenantError } from '../provide
 import type { Provider } from '../providers/provider.ts'
 import { CheckError } from '../shared/errors.ts'
 import type { ProviderMetadata } from './discovery.ts'
-import { readJson } from './http-client.ts'
+import { createResponse, readJson } from './http-client.ts'
 import { type Claims, isObject, withoutEmpty } from './identity.ts'
 
 /** Every provider that supports DPoP supports this one. */
@@ -132,7 +132,9 @@ function readTokenResponse(response: Response): TokenResponse {
     const { iss, sub, aud, azp, exp, iat, nbf, nonce } = idClaims
     const checked = Buffer.from(JSON.stringify({ iss, sub, aud, azp, exp, iat, nbf, nonce }))
     const id_token = `${header}.${checked.toString('base64url')}.${signature}`
-    return { toResponse: () => Response.json({ access_token, token_type, id_token }), idToken, idClaims }
+    const bytes = Buffer.from(JSON.stringify({ access_token, token_type, id_token }))
+    const init = { headers: { 'content-type': 'application/json' } }
+    return { toResponse: () => createResponse(bytes, init), idToken, idClaims }
   } catch {
     // openid-client reports what is wrong with it.
     return unread

@@ -300,25 +300,36 @@ async function readResponse(received: Dispatcher.ResponseData): Promise<Response
     if (size > maxResponseBytes) throw tooLarge()
     chunks.push(chunk)
   }
-  const headers = new Headers()
-  for (const [name, values = []] of Object.entries(received.headers))
-    for (const value of [values].flat()) headers.append(name, value)
+  const { 'content-encoding': encoding, 'content-length': _, ...others } = received.headers
+  const headers: [string, string][] = []
+  for (const [name, values = []] of Object.entries(others))
+    for (const value of [values].flat()) headers.push([name, value])
   const content = Buffer.concat(chunks)
-  const decode = size > 0 && decoders.get(headers.get('content-encoding')?.trim().toLowerCase() ?? '')
+  const decode =
+    size > 0 &&
+    decoders.get(
+      String(encoding ?? '')
+        .trim()
+        .toLowerCase(),
+    )
   const bytes = decode
     ? await decode(content, { maxOutputLength: maxResponseBytes }).catch(refuseLarge)
     : content
-  headers.delete('content-encoding')
-  headers.delete('content-length')
-  // `Response` allows no body with these, and not every reason phrase.
-  const response = new Response([204, 205, 304].includes(status) ? null : bytes, { status, headers })
-  bodies.set(response, bytes)
-  return response
+  return createResponse(bytes, { status, headers })
 }
 
 /** Of received responses, because `clone` costs more than all checks of a response. */
 const bodies = new WeakMap<Response, Uint8Array>()
 const utf8 = new TextDecoder()
+
+/** Its body is no stream, which would cost more than the checks of a sign-in, and can be read again. */
+export function createResponse(bytes: Uint8Array, init: ResponseInit): Response {
+  const response = new Response(null, init)
+  const text = async () => utf8.decode(bytes)
+  const json = async () => JSON.parse(utf8.decode(bytes)) as unknown
+  bodies.set(response, bytes)
+  return Object.assign(response, { text, json, clone: () => createResponse(bytes, response) })
+}
 
 /** @returns `undefined` unless the body is JSON. The response itself can still be read. */
 export function readJson(response: Response): unknown {

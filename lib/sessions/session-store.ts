@@ -326,23 +326,19 @@ const opener = Symbol('opener')
 type DeferredRequest = Request & { [opener]?: RequestHandler | undefined }
 
 // The same functions for all requests: V8 handles those much faster than closures.
-const deferredFields = Object.fromEntries(
-  (['session', 'sessionID'] as const).map((field) => [
-    field,
-    {
-      configurable: true,
-      enumerable: true,
-      get(this: DeferredRequest) {
-        openDeferred(this)
-        return this[field]
-      },
-      set(this: DeferredRequest, value: never) {
-        openDeferred(this)
-        this[field] = value
-      },
-    },
-  ]),
-)
+const deferred = (field: 'session' | 'sessionID') => ({
+  configurable: true,
+  enumerable: true,
+  get(this: DeferredRequest) {
+    openDeferred(this)
+    return this[field]
+  },
+  set(this: DeferredRequest, value: never) {
+    openDeferred(this)
+    this[field] = value
+  },
+})
+const [deferredSession, deferredId] = [deferred('session'), deferred('sessionID')]
 
 /**
  * Opens the session of a visitor without a session cookie when the host first reads it. Most visitors need none, and its id and
@@ -351,7 +347,8 @@ const deferredFields = Object.fromEntries(
 export function deferSession(req: Request, store: Store, openSession: RequestHandler): void {
   req.sessionStore = store as Request['sessionStore']
   ;(req as DeferredRequest)[opener] = openSession
-  Object.defineProperties(req, deferredFields)
+  Object.defineProperty(req, 'session', deferredSession)
+  Object.defineProperty(req, 'sessionID', deferredId)
 }
 
 export function isSessionDeferred(req: Request): boolean {
@@ -364,13 +361,9 @@ function openDeferred(given: DeferredRequest): void {
   while (!Object.hasOwn(req, opener)) req = Object.getPrototypeOf(req) as DeferredRequest
   const openSession = req[opener]
   req[opener] = undefined
-  for (const field of Object.keys(deferredFields))
-    Object.defineProperty(req, field, {
-      value: undefined,
-      configurable: true,
-      enumerable: true,
-      writable: true,
-    })
+  const none = { value: undefined, configurable: true, enumerable: true, writable: true }
+  Object.defineProperty(req, 'session', none)
+  Object.defineProperty(req, 'sessionID', none)
   // Without a cookie, express-session asks no store and calls back at once.
   openSession?.(req, req.res as Response, () => {})
 }

@@ -50,8 +50,10 @@ export class CircuitBreaker {
    * @throws PortalSsoError with the breaker's code if the service is not available; other errors of the call unchanged
    */
   async run<T>(call: PromiseLike<T> | (() => PromiseLike<T>), probe?: Probe): Promise<T> {
-    if (call instanceof Promise) call.catch(() => {})
-    if (this.isOpen && !(await this.#hasRecovered(probe))) throw this.#unavailable(this.#cause)
+    if (this.#cause !== undefined) {
+      if (call instanceof Promise) call.catch(() => {})
+      if (!(await this.#hasRecovered(probe))) throw this.#unavailable(this.#cause)
+    }
     const sentAt = performance.now()
     try {
       const value = await withTimeout(this.#options.timeoutMs, typeof call === 'function' ? call() : call)

@@ -1,4 +1,3 @@
-import { promisify } from 'node:util'
 import type { Request, RequestHandler, Response, Router } from 'express'
 import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
@@ -156,10 +155,11 @@ export class ProviderConnection {
     }
     const step = { ...received, step: 'finish', onWrongCode, onFault } satisfies Finish
     const { passport } = this.#context
-    const validated = await promisify<unknown>((done) => {
+    const validated = await new Promise((resolve, reject) => {
+      const done = (error: unknown, result: unknown) => (error ? reject(error) : resolve(result))
       const run = passport.authenticate(strategyName, step as object, done) as RequestHandler
       run(req, res, (error: unknown) => done(error, undefined))
-    })()
+    })
     if (!validated) throw new PortalSsoError('response_invalid', 'the strategy failed')
     if (this.health) healthProbes.recover({ ...this.provider, health: this.health })
     return validated as ValidatedSignIn

@@ -34,7 +34,7 @@ export function refuseSubresources(pages: string[]): Router {
   router.use(['/logout/:provider/frontchannel', '/logout/:provider/backchannel'], exempt)
   // Providers fetch the keys, and those that run on Node send `Sec-Fetch-Mode: cors`.
   router.use('/login/:provider/jwks.json', refuseForeignSubresources, exempt)
-  router.use('/login/:provider', refuseIf(isSafeMethod))
+  router.use('/login/:provider', refuseSignInSubresources)
   router.use(pages, refuseForeignSubresources)
   return router
 }
@@ -50,6 +50,9 @@ function refuseIf(isRefused: (req: Request) => boolean): RequestHandler {
     next(new PortalSsoError('navigation_required', `no navigation, but ${described}`))
   }
 }
+
+/** For `/login/:provider`; see `refuseSubresources`. */
+export const refuseSignInSubresources = refuseIf((req) => isSafeMethod(req) || isFromElsewhere(req))
 
 /** For one page; see `refuseSubresources`. */
 export const refuseForeignSubresources = refuseIf(isFromElsewhere)

@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import { parse } from 'node:querystring'
 import express, { type Request, type RequestHandler, Router } from 'express'
 import ipaddr from 'ipaddr.js'
@@ -16,14 +17,20 @@ export function clientNetwork(
   client: string | undefined,
   bits: { ipv4: number; ipv6: number },
 ): string | undefined {
+  // Most addresses: ipaddr.js would parse each several times.
+  if (client !== undefined && isIPv4(client)) {
+    if (bits.ipv4 === maxPrefix.ipv4) return client
+    if (bits.ipv4 === 24) return `${client.slice(0, client.lastIndexOf('.'))}.0/24`
+  }
   const address = client?.replace(/^\[([^\]]+)\](?::\d+)?$|^([\d.]+):\d+$/, '$1$2')
   if (address === undefined || !ipaddr.isValid(address)) return undefined
   const parsed = ipaddr.process(address)
   const kind = parsed.kind()
   const prefix = bits[kind]
+  if (prefix === maxPrefix[kind]) return parsed.toString()
   const { IPv4, IPv6 } = ipaddr
   const network = (kind === 'ipv4' ? IPv4 : IPv6).networkAddressFromCIDR(`${parsed.toString()}/${prefix}`)
-  return prefix === maxPrefix[kind] ? network.toString() : `${network.toString()}/${prefix}`
+  return `${network.toString()}/${prefix}`
 }
 
 /** @returns the name of the portal that a request is for */

@@ -49,7 +49,7 @@ export class SealedCookies<T> {
   }
 
   clear(res: Response, name: string): void {
-    res.clearCookie(name, this.#attributes)
+    if (cookiesOf(res.req)[name] !== undefined) res.clearCookie(name, this.#attributes)
   }
 }
 

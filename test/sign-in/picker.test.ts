@@ -94,7 +94,10 @@ describe('the cached login page', () => {
   it('gives a visitor nothing of another visitor', async () => {
     await open()
     await portal.connect(provider, { slug: 'second', displayName: 'Second' })
-    const theirs = { cookie: 'sso-last-provider=second; sso-signed-out=1', 'accept-language': 'de' }
+    const theirs = {
+      cookie: 'sso-last-provider=second; sso-signed-out=1; sso-registration=1',
+      'accept-language': 'de',
+    }
     const response = await request(portal.app)
       .get('/login?returnTo=/secret&max_age=60&acr_values=mfa&cancelled=registration')
       .set({ accept: 'text/html', ...theirs })
