@@ -109,7 +109,7 @@ async function fill(knex: Knex): Promise<void> {
     'analyze',
   ]
   for (const statement of statements) {
-    // SQLite would use statistics that no portal has: it never runs \`analyze\` itself.
+    // SQLite would use statistics that no portal has: it never runs `analyze` itself.
     if (!(isSqlite && statement === 'analyze')) await knex.raw(statement)
   }
 }

@@ -41,13 +41,13 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
   async function isRecentlyAuthenticated(req: Request, res: Response): Promise<boolean> {
     const requirement = { maxAge: maxAgeSeconds }
     const authentication = sessions.authentication(req)
-    if (authentication && satisfies(authentication, requirement)) return true
+    if (authentication && satisfies(authentication, requirement, core.clock.now())) return true
     const provider = await signIn.reauthentication.sessionProvider(req)
     const returnTo = urls.path(page, { notice: 'confirmed' })
     if (provider?.reauthentication !== 'unreported')
       return await signIn.reauthentication.require(req, res, { ...requirement, returnTo })
     const at = sessions.confirmedAt(req)
-    const isConfirmed = at !== undefined && Date.now() - at <= maxAgeSeconds * SECOND
+    const isConfirmed = at !== undefined && core.clock.now() - at <= maxAgeSeconds * SECOND
     if (!isConfirmed) res.redirect(303, urls.path(confirmationPage))
     return isConfirmed
   }

@@ -77,7 +77,9 @@ function actHandler(name: string, [message, act]: ProviderAct): AdminHandler {
       return await showProvider(page, await findProvider(page), { problem, ...checks })
     }
     const toList = name === 'remove' || textOf(page.req.body, 'from') === 'list'
-    redirectTo(page, toList ? '/' : `/${slug}`, { done: message })
+    if (!toList) return redirectTo(page, `/${slug}`, { done: message })
+    const [q, after] = ['q', 'after'].map((name) => textOf(page.req.body, name))
+    redirectTo(page, '/', { done: message, ...(q && { q }), ...(after && { after }) })
   }
 }
 

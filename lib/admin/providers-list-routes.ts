@@ -1,6 +1,7 @@
 import { providersPerPage } from '../providers/providers-table.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { readSearch } from '../sign-in/picker-route.ts'
+import { queryString } from '../web/urls.ts'
 import { type AdminRequest, type AdminRoutes, redirectTo, showPage, textOf } from './admin-request.ts'
 import { providerBadge } from './format.ts'
 import { allEnabledFailed, providerStates } from './provider-status.ts'
@@ -40,21 +41,18 @@ async function showProviders(page: AdminRequest): Promise<void> {
     }
   })
   const isComplete = search === undefined && !after && !hasMore
+  const listHref = (query: Record<string, string | undefined>) => `${req.baseUrl}/${queryString(query)}`
   await showPage(page, 'list', {
     rows,
     removed: removed.slice(0, providersPerPage),
     moreRemoved: removed.length > providersPerPage,
     search,
+    from: { from: 'list', ...(search && { q: search }), ...(after && { after: after.slug }) },
     isComplete,
-    nextHref: hasMore && listHref(page, { q: search, after: shown.at(-1)?.slug }),
-    firstHref: after && listHref(page, { q: search }),
+    nextHref: hasMore && listHref({ q: search, after: shown.at(-1)?.slug }),
+    firstHref: after && listHref({ q: search }),
     allFail: isComplete && allEnabledFailed(shown),
   })
-}
-
-function listHref({ req }: AdminRequest, query: Record<string, string | undefined>): string {
-  const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined)
-  return `${req.baseUrl}/?${new URLSearchParams(given)}`
 }
 
 async function testAll(page: AdminRequest): Promise<void> {

@@ -44,7 +44,8 @@ export class ClassicLogin {
     const gate = asyncHandler(async (req, _res, next) => {
       assertOwn(req)
       if (allowsClassic(req) || (await this.breakGlass.recordUse(req))) return next()
-      if (await providersTable.anyEnabled(this.#core.portalOf(req)))
+      const { breakers, portalOf } = this.#core
+      if (await breakers.database.run(() => providersTable.anyEnabled(portalOf(req))))
         throw new PortalSsoError(
           'classic_login_disabled',
           'the classic login is disabled while a provider is enabled',

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Knex } from 'knex'
 
 type Value = string | number | boolean | null
@@ -10,7 +11,7 @@ export interface Sql {
 
 /** The part of knex's client that its own builders use. */
 interface Client {
-  acquireConnection(): Promise<unknown>
+  acquireConnection(): Promise<{ __knexUid?: string }>
   releaseConnection(connection: unknown): Promise<void>
   query(connection: unknown, query: object): Promise<object>
   processResponse(query: object): unknown
@@ -21,21 +22,25 @@ interface Client {
  * Runs a statement of a sign-in on the pool of a Knex instance, and emits its events. knex's builder would cost more CPU than the
  * driver. The statements have no names, because PgBouncer does not keep them, and run in the connection's schema.
  */
-export async function selectRows<Row>(knex: Knex, { sql, bindings }: Sql): Promise<Row[]> {
-  return (await run(knex, { method: 'select', sql, bindings })) as Row[]
+export async function selectRows<Row>(knex: Knex, statement: Sql): Promise<Row[]> {
+  return (await run(knex, 'select', statement)) as Row[]
 }
 
 /** For `insert` and `update`. @returns the number of changed rows (update) */
-export async function changeRows(knex: Knex, { sql, bindings }: Sql): Promise<unknown> {
-  return await run(knex, { method: 'update', sql, bindings })
+export async function changeRows(knex: Knex, statement: Sql): Promise<unknown> {
+  return await run(knex, 'update', statement)
 }
 
-async function run({ client }: { client: Client }, query: object): Promise<unknown> {
+async function run(knex: Knex, method: string, { sql, bindings }: Sql): Promise<unknown> {
+  const client = knex.client as Client
   const connection = await client.acquireConnection()
   try {
+    const query = { method, sql, bindings, __knexQueryUid: randomUUID() }
     const executed = await client.query(connection, query)
     const response = client.processResponse(executed)
-    client.emit('query-response', response, executed)
+    const { __knexUid } = connection
+    // Listeners of the host find the event `query` by these ids, and may read the builder.
+    client.emit('query-response', response, { __knexUid, ...executed }, knex.raw(sql, bindings))
     return response
   } finally {
     await client.releaseConnection(connection)

@@ -16,7 +16,7 @@ type RefusalEvent =
   | Omit<RateLimitedEvent, 'reference' | 'clientAddress'>
 
 export interface Refusal {
-  /** A service that is not available is reported by its outage, not by each request that it has failed. */
+  /** A service that is not available is reported by its outage, not for each failed request. */
   code?: ProblemCode
   cause?: unknown
   level: 'info' | 'warn' | 'error'

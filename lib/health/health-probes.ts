@@ -67,7 +67,7 @@ export class HealthProbes {
 
   /**
    * Probes a provider in the background, because a request to it has failed, or users do not return from it. Attacker: a visitor who
-   * lets sign-ins fail causes one probe of three requests in 15 seconds and instance, and none that finds a fault.
+   * lets sign-ins fail. They cause one probe of three requests per 15 seconds and instance, and cannot make it find a fault.
    *
    * @param asksToken whether the probe includes the token endpoint
    */
@@ -106,7 +106,7 @@ export class HealthProbes {
 
   /** Probes the providers whose pause has passed, at most eight. Several instances may do so at the same time. */
   async probeDue(): Promise<void> {
-    await this.#deleteUseless()
+    await this.#deleteObsolete()
     const due: (ProviderRow & { claimedAt: string })[] = await this.#rows()
       .join('sso_providers', 'id', 'provider_id')
       .select({ ...providerColumns(), claimedAt: 'claimed_at' }, ...healthColumns)
@@ -204,12 +204,12 @@ export class HealthProbes {
     const fault = await findFault(provider, withSignal(outbound, this.#stopping.signal), { asksToken })
     if (this.#isStopped) return
     if (fault === undefined && provider.health) return await this.#endOutage(provider)
-    if (fault === undefined || fault === 'unclear') return await this.#keep(probe)
+    if (fault === undefined || fault === 'unclear') return await this.#postpone(probe)
     await this.#recordFault(probe, fault)
   }
 
   /** No fault, or an unclear result: the state stays as it is, and the next probe has to wait. */
-  async #keep({ provider: { id, health }, claimedAt }: Probe): Promise<void> {
+  async #postpone({ provider: { id, health }, claimedAt }: Probe): Promise<void> {
     const due_at = this.#timestamp(this.#pauseMs(health))
     await this.#rows()
       .where({ provider_id: id, claimed_at: claimedAt })
@@ -259,7 +259,7 @@ export class HealthProbes {
   }
 
   /** Rows of providers that are disabled or gone, and suspicions that were not confirmed. */
-  async #deleteUseless(): Promise<void> {
+  async #deleteObsolete(): Promise<void> {
     const enabled = this.#knex('sso_providers')
       .select(this.#knex.raw('1'))
       .whereRaw('sso_providers.id = sso_provider_health.provider_id')

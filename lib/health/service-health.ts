@@ -1,6 +1,7 @@
 import { type Response, Router } from 'express'
 import { pendingMigrations } from '../database/migrate.ts'
 import type { RedisLike } from '../sessions/redis-client.ts'
+import { staleIfErrorMs } from '../shared/cache.ts'
 import { describeError } from '../shared/errors.ts'
 import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -31,13 +32,11 @@ export interface Health {
   clock: PartHealth & { offsetMs?: number | undefined }
 }
 
-/** how long signed-in users may continue while the database is down */
-const staleIfErrorMs = 10 * MINUTE
 /** Attacker: a client that asks all the time. The checks run once a second at most. */
 const cacheMs = SECOND
 /** A response takes less than a second. */
 const checkTimeoutMs = 0.8 * SECOND
-/** A part that hangs gets no second request for so long: each holds a connection. */
+/** A part that hangs gets no second request for this long, because each holds a connection. */
 const hangTimeoutMs = 10 * SECOND
 const migrationsCheckMs = MINUTE
 
@@ -139,7 +138,7 @@ class PartCheck {
   }
 }
 
-/** `GET /livez` and `GET /readyz`, for orchestrators. They need no session, and tell anonymous clients no address and no error. */
+/** `GET /livez` and `GET /readyz`, for orchestrators. They need no session, and reveal no address and no error. */
 export function healthRoutes(health: ServiceHealth): Router {
   const routes = Router()
   routes.get('/livez', (_req, res) => send(res, { status: 'ok' }))

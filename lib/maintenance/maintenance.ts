@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { HealthProbes } from '../health/health-probes.ts'
@@ -6,7 +7,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
 import type { Outage } from '../shared/outage.ts'
-import { DAY, HOUR, MINUTE, nextTurn, SECOND, withTimeout } from '../shared/time.ts'
+import { DAY, HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { toProblem } from '../web/pages.ts'
 import { purgeRemovedProviders, retireDueProviders } from './provider-tasks.ts'
@@ -119,7 +120,7 @@ function reportingOutages(tasks: Readonly<Record<string, Task>>, outage: Outage)
   return Object.fromEntries(reporting)
 }
 
-/** SQLite deletes so many rows without keeping other requests waiting for long. */
+/** Other requests wait while SQLite deletes this many rows. */
 const batchSize = 250
 /** The next run deletes the rest. */
 const maxRowsPerRun = 20_000
@@ -146,7 +147,9 @@ async function deleteInBatches(
   retentionMs: number,
 ): Promise<void> {
   const startedAt = performance.now()
-  const until = new Date((await clock.measure()) - retentionMs).toISOString()
+  // By our clock, too: after a failover, that of the database may be wrong.
+  const now = Math.min(await clock.measure(), Date.now())
+  const until = new Date(now - retentionMs).toISOString()
   for (let done = 0; done < maxRowsPerRun && performance.now() - startedAt < maxRunMs; done += batchSize) {
     // Two statements: not every database can delete with a limit, or from a table that the same statement reads.
     const ids: string[] = await knex(table)

@@ -64,7 +64,9 @@ export async function purgeRemovedProviders(
   { clock, knex }: Pick<Core, 'clock' | 'knex'>,
   events: EventLog,
 ): Promise<void> {
-  const removedBefore = new Date((await clock.measure()) - retentionMs).toISOString()
+  // By our clock, too: after a failover, that of the database may be wrong.
+  const now = Math.min(await clock.measure(), Date.now())
+  const removedBefore = new Date(now - retentionMs).toISOString()
   const old: { id: string; portal: string; slug: string }[] = await knex('sso_providers')
     .select('id', 'portal', 'slug')
     .where('removed_at', '<', removedBefore)

@@ -49,7 +49,7 @@ export async function warnExpiringSecrets(core: Core, modules: WarningModules): 
   }
 }
 
-/** Reads them by the index of the date: a condition for removed rows would make SQLite read all others. @param last of the previous query */
+/** By the index of the date: a condition for removed rows would make SQLite read all others. @param last of the previous query */
 async function findExpiring({ knex }: Core, last: WarnedRow | undefined): Promise<WarnedRow[]> {
   const latest = new Date(Date.now() + Math.max(...thresholdDays) * DAY).toISOString()
   const expiring = knex('sso_providers')

@@ -35,9 +35,11 @@ interface Row {
  * who reads it cannot use a link. A plain hash is enough for 256 random bits.
  */
 export class OneTimeLinks {
+  readonly #clock: Core['clock']
   readonly #knex: Knex
 
-  constructor({ knex }: Pick<Core, 'knex'>) {
+  constructor({ clock, knex }: Pick<Core, 'clock' | 'knex'>) {
+    this.#clock = clock
     this.#knex = knex
   }
 
@@ -48,7 +50,7 @@ export class OneTimeLinks {
     detail: OneTimeLinkDetail,
   ): Promise<{ token: string; expiresAt: Date }> {
     const token = randomBytes(32).toString('base64url')
-    const now = Date.now()
+    const now = this.#clock.now()
     const expiresAt = new Date(now + ttlMs)
     await this.#rows().insert({
       id: digest(token),
@@ -69,7 +71,9 @@ export class OneTimeLinks {
 
   /** Uses the link up: only one of several concurrent calls gets it. */
   async take(portal: string, kind: OneTimeLinkKind, token: unknown): Promise<OneTimeLink | undefined> {
-    const used = await this.#usable(portal, kind, token).update({ used_at: new Date().toISOString() })
+    const used = await this.#usable(portal, kind, token).update({
+      used_at: new Date(this.#clock.now()).toISOString(),
+    })
     const row = used === 1 ? await this.#get(digest(token as string)) : undefined
     return row && fromRow(row)
   }
@@ -88,12 +92,12 @@ export class OneTimeLinks {
     const { outcome } = fromRow(row).detail
     if (outcome !== undefined) return outcome
     const until = row.used_at ? Date.parse(row.used_at) + ttlMs : Date.parse(row.expires_at)
-    return until > Date.now() ? 'waiting' : 'expired'
+    return until > this.#clock.now() ? 'waiting' : 'expired'
   }
 
   #usable(portal: string, kind: OneTimeLinkKind, token: unknown): Knex.QueryBuilder {
     const id = typeof token === 'string' ? digest(token) : ''
-    const now = new Date().toISOString()
+    const now = new Date(this.#clock.now()).toISOString()
     return this.#rows().where({ id, portal, kind, used_at: null }).where('expires_at', '>', now)
   }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import { selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
-import { nextTurn } from '../shared/time.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
 import { type Check, type Provider, type ProviderHealth, slugPattern } from './provider.ts'
 import { type SecretReferenceOptions, SecretReferences } from './secret-references.ts'
@@ -63,6 +63,7 @@ export const healthColumns = ['failing_since', 'endpoint', 'fault', 'checked_at'
 type HealthRow = Readonly<Record<(typeof healthColumns)[number], unknown>>
 
 const healthJoin = ['sso_provider_health', 'provider_id', 'id'] as const
+
 /** Selects providers of a portal. Omitted: all. */
 export interface ProviderSelection {
   /** only those that users can sign in with now */
@@ -149,8 +150,8 @@ export class ProvidersTable {
   }
 
   /**
-   * The first page and one more, as `listEnabled`, but reads less. Requests that arrive in the same turn of the event loop share one statement. It
-   * is sent afterwards, so each of them sees all changes that were made before it arrived.
+   * The first page and one more, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
+   * which is sent after they have arrived, so that each of them sees every earlier change.
    */
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
     const joined = this.#pickerReads.get(portal)
@@ -362,13 +363,10 @@ export class ProvidersTable {
 
   /** @param slug omitted: no provider is recommended */
   async recommend(portal: string, slug?: string): Promise<void> {
-    // One statement: two concurrent administrators cannot leave two recommended providers.
     const recommended =
       slug === undefined ? false : this.#knex.raw('case when slug = ? then true else false end', [slug])
-    const affected = this.#rows().where({ portal })
-    await affected
-      .where((either) => either.where({ recommended: true }).orWhere({ slug: slug ?? '' }))
-      .update({ recommended })
+    // All rows: a condition on `recommended` would miss the row that a concurrent statement has just recommended.
+    await this.#rows().where({ portal }).update({ recommended })
   }
 
   /** @param slugs in their new order; the others follow */

@@ -4,6 +4,7 @@ import { randomCode, unambiguousCharacters } from '../shared/random-code.ts'
 import { deriveKey } from '../shared/seal.ts'
 import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
+import type { Core } from '../web/core.ts'
 
 /** `over`: the code is not valid any more: used, replaced, expired, or too many attempts. */
 export type Verdict = { result: 'proven' | 'over' } | { result: 'wrong'; left: number }
@@ -30,11 +31,13 @@ const codeLength = 8
  * hash is keyed (HMAC-SHA-256), because a plain hash of 40 bits in a stolen table could be searched in seconds.
  */
 export class EmailVerifications {
+  readonly #clock: Core['clock']
   readonly #knex: Knex
   readonly #keys: Uint8Array[]
 
   /** @param secrets at least one, newest first: it writes, all read */
-  constructor(knex: Knex, secrets: readonly string[]) {
+  constructor({ clock, knex }: Pick<Core, 'clock' | 'knex'>, secrets: readonly string[]) {
+    this.#clock = clock
     this.#knex = knex
     this.#keys = secrets.map((secret) => deriveKey(secret, 'address-proof'))
   }
@@ -52,7 +55,7 @@ export class EmailVerifications {
   ): Promise<VerificationCode | undefined> {
     const sent: VerificationCode = { id: randomUUID(), email }
     const code = randomCode(codeLength)
-    const now = Date.now()
+    const now = this.#clock.now()
     const { id: registration, portal, identity } = pending
     const addressMacs = this.#macs('address', portal, mailboxOf(email))
     const identityMacs = this.#macs('identity', portal, identity.issuer, identity.subject)
@@ -103,7 +106,7 @@ export class EmailVerifications {
         .where({ id, registration })
         .whereNotNull('code_mac')
         .where('attempts', '<', maxAttempts)
-        .where('expires_at', '>', isoAt(Date.now()))
+        .where('expires_at', '>', isoAt(this.#clock.now()))
         .first()
       if (!row) return undefined
       const attempts = row.attempts + 1

@@ -62,7 +62,7 @@ export class Registrations {
     this.#modules = modules
     this.form = form
     this.pages = new EmailVerificationPages(core, pages, providersTable)
-    const codes = new EmailVerifications(core.knex, secrets)
+    const codes = new EmailVerifications(core, secrets)
     this.emailVerification = mail && { codes, pages: this.pages, mail }
   }
 

@@ -4,6 +4,7 @@ import type { Identity } from '../oidc/identity.ts'
 import type { LogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest } from '../shared/seal.ts'
+import type { Core } from '../web/core.ts'
 
 /** A provider's message that its session has ended, or all sessions of a subject. */
 export type LogoutNotice = Omit<LogoutToken, 'id'> & {
@@ -23,9 +24,12 @@ const retentionMs = 4 * 3_600_000
  * notice arrived must not survive it. In the database, so that this holds on every instance and with any session store.
  */
 export class LogoutTokensTable {
+  /** A notice and a sign-in on two instances are compared. */
+  readonly #clock: Core['clock']
   readonly #knex: Knex
 
-  constructor(knex: Knex) {
+  constructor({ clock, knex }: Pick<Core, 'clock' | 'knex'>) {
+    this.#clock = clock
     this.#knex = knex
   }
 
@@ -36,7 +40,7 @@ export class LogoutTokensTable {
    */
   async record(notice: LogoutNotice): Promise<boolean> {
     const id = idOf(notice)
-    const now = Date.now()
+    const now = this.#clock.now()
     const times = {
       received_at: new Date(now).toISOString(),
       expires_at: new Date(now + retentionMs).toISOString(),
@@ -61,7 +65,7 @@ export class LogoutTokensTable {
 
   /** False if the attempt is so old that a notice may have been deleted since, or if its start is unknown. */
   covers({ askedAt }: Pick<Identity, 'askedAt'>): boolean {
-    return askedAt > Date.now() - retentionMs
+    return askedAt > this.#clock.now() - retentionMs
   }
 
   /** Selects the notices for the identity's session or subject that have arrived since `askedAt`. */

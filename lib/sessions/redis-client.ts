@@ -53,7 +53,7 @@ export async function millisecondsLeft(redis: RedisLike, key: string): Promise<n
   return Number(await redis.eval("return redis.call('PTTL', KEYS[1])", { keys: [key], arguments: [] }))
 }
 
-/** The client behind a circuit breaker. It probes with the key of the failed command, whose node of a cluster may be the one that is down. */
+/** The client behind a circuit breaker. It probes with the key of the command, because one node of a cluster may be down. */
 export function limitRedis(client: RedisLike, breaker: CircuitBreaker): RedisLike {
   const run = (key: string | undefined, call: () => Promise<unknown>) =>
     breaker.run(call, () => client.get(key ?? ''))

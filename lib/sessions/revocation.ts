@@ -1,8 +1,9 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { describeError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
-import { nextTurn, withTimeout } from '../shared/time.ts'
+import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Breakers } from '../web/core.ts'
 import { destroyTogether } from './session-store.ts'
 import type { SessionValidity } from './session-validity.ts'
@@ -20,7 +21,7 @@ export function knownStores(): KnownStores {
 const storeBatchSize = 100
 
 /** How long signing out waits for the table of sessions. */
-const revocationTimeoutMs = 1000
+const revocationTimeoutMs = SECOND
 /** While the database is known to hang. The statement may complete later. */
 const outageTimeoutMs = 50
 

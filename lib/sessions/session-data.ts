@@ -154,8 +154,8 @@ export interface NewSignIn {
 export function newSignInSession(
   owner: { instance: string; portal: string; userId: string },
   signIn: NewSignIn | undefined,
+  now: number,
 ): SignInSession {
-  const now = Date.now()
   const common = { portalSso: 1, ...owner, since: now } as const
   // The host has just authenticated the user. A provider that sends no `auth_time` gives no such guarantee.
   if (!signIn) return { ...common, authenticatedAt: now }

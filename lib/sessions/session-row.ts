@@ -42,14 +42,14 @@ type HostMethod = (this: unknown, done: Done) => unknown
  * under an id that no session has, and `attach` gives it to the new session, so that a revocation finds it at every moment.
  */
 export class SessionRow {
-  readonly #core: Pick<Core, 'breakers' | 'keyScope' | 'portalOf'>
+  readonly #core: Pick<Core, 'breakers' | 'clock' | 'keyScope' | 'portalOf'>
   readonly #modules: SessionRowModules
   /** the key of a field on requests; a `WeakMap` of all requests costs more */
   readonly #requestSession = Symbol('session of the request')
   /** request → id under which the row of its detached session is parked */
   readonly #parkedAs = new WeakMap<Request, string>()
 
-  constructor(core: Pick<Core, 'breakers' | 'keyScope' | 'portalOf'>, modules: SessionRowModules) {
+  constructor(core: Pick<Core, 'breakers' | 'clock' | 'keyScope' | 'portalOf'>, modules: SessionRowModules) {
     this.#core = core
     this.#modules = modules
   }
@@ -67,12 +67,12 @@ export class SessionRow {
    */
   async attach(req: Request, userId: string, signIn: NewSignIn | undefined): Promise<SignInSession> {
     const { table, revocation, limits, locations, validity } = this.#modules
-    const { keyScope: instance, portalOf } = this.#core
+    const { clock, keyScope: instance, portalOf } = this.#core
     const portal = portalOf(req)
     const previous = (req as MarkedRequest)[this.#requestSession] as SignInSession | undefined
     const parked = this.#parkedAs.get(req)
     this.#parkedAs.delete(req)
-    const next = newSignInSession({ instance, portal, userId }, signIn)
+    const next = newSignInSession({ instance, portal, userId }, signIn, clock.now())
     const isRefresh = !signIn && previous?.portal === portal && previous.userId === userId
     if (isRefresh && parked !== undefined && (await table.rename(parked, req.sessionID))) return previous
     const endedPrevious =

@@ -56,7 +56,8 @@ function markLoaded<T extends SessionData>(session: T): T {
 function shortenJson(session: SessionData): void {
   const { passport } = session as { passport?: { user?: unknown } }
   const loaded = readSignInSession(session)
-  if (!passport || !loaded) return
+  // The host may have added an object, whose changes this comparison would miss.
+  if (!passport || !loaded || Object.values(loaded).some((value) => typeof value === 'object')) return
   const snapshot: Readonly<Record<string, unknown>> = { ...loaded }
   const names = Object.keys(snapshot)
   const toJSON = () => {
@@ -129,7 +130,7 @@ type Done = (error?: unknown, value?: unknown) => void
 const maxRememberedWrites = 20_000
 const lookUpTimeoutMs = SECOND / 2
 
-/** connect-redis that writes less. While Redis is down, a guarded page answers 503, and does not treat the user as signed out. */
+/** connect-redis that writes less. While Redis is down, a guarded page responds with 503, and does not treat the user as signed out. */
 export class TimeLimitedRedisStore extends RedisStore {
   /** Set by express-session. */
   declare generate: (req: Request) => void
@@ -227,7 +228,8 @@ export class TimeLimitedRedisStore extends RedisStore {
   }
 
   #isDue(sid: string, data: SessionData, now: number): boolean {
-    return now - (this.#writtenAt.get(sid) ?? 0) >= this.#limits.storeTtl(data).renewAfterMs
+    // Also if the clock was set back: Redis would otherwise delete a session that is in use.
+    return Math.abs(now - (this.#writtenAt.get(sid) ?? 0)) >= this.#limits.storeTtl(data).renewAfterMs
   }
 
   /** One command, except in a cluster, where the keys are on several nodes. */
@@ -339,7 +341,7 @@ const deferred = (field: 'session' | 'sessionID') => ({
 const [deferredSession, deferredId] = [deferred('session'), deferred('sessionID')]
 
 /**
- * Opens the session of a visitor without a session cookie when somebody reads it. Most visitors need none, and its id and its
+ * Opens the session of a visitor without a session cookie when the host first reads it. Most visitors need none, and its id and
  * comparisons cost more than a redirect.
  */
 export function deferSession(req: Request, store: Store, openSession: RequestHandler): void {
@@ -353,7 +355,10 @@ export function isSessionDeferred(req: Request): boolean {
   return (req as DeferredRequest)[opener] !== undefined
 }
 
-function openDeferred(req: DeferredRequest): void {
+function openDeferred(given: DeferredRequest): void {
+  let req = given
+  // Middleware may derive a request from this one.
+  while (!Object.hasOwn(req, opener)) req = Object.getPrototypeOf(req) as DeferredRequest
   const openSession = req[opener]
   req[opener] = undefined
   const none = { value: undefined, configurable: true, enumerable: true, writable: true }

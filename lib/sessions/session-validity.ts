@@ -1,13 +1,10 @@
 import type { Request } from 'express'
-import { StaleCache } from '../shared/cache.ts'
+import { StaleCache, staleIfErrorMs } from '../shared/cache.ts'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import type { Core } from '../web/core.ts'
 import type { LimitsByPortal } from './session-limits.ts'
 import { isBuiltInStore } from './session-store.ts'
 import type { SessionsTable } from './sessions-table.ts'
-
-/** How long signed-in users may continue while the database is down. */
-const staleIfErrorMs = 10 * 60_000
 
 interface LastSeen {
   /** milliseconds since 1970 */

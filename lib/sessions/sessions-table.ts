@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { changeRows, insertInto, selectRows } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
-import { MINUTE, nextTurn, SECOND } from '../shared/time.ts'
+import { MINUTE, SECOND } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
@@ -75,12 +76,12 @@ export interface SessionEnding {
 
 type FindMissing = (sessionIds: string[]) => Promise<ReadonlySet<string>>
 
-/** SQLite deletes so many rows, and we open their session ids, without keeping other requests waiting for long. */
+/** Other requests wait while SQLite deletes this many rows and their session ids are decrypted. */
 const batchSize = 250
 /** An instance that is still working on an ending has this time for itself. */
 const endingGraceMs = 30 * SECOND
-/** Instances agree about the time by a minute at least: see `database/clock.ts`. */
-const clockToleranceMs = MINUTE
+/** The times of two instances differ by less: see `database/clock.ts`. */
+const maxClockDifferenceMs = MINUTE
 export const listLimit = 1000
 
 /**
@@ -231,7 +232,7 @@ export class SessionsTable {
     return rows.map(({ id, selection, requested_at }) => ({
       id,
       match: JSON.parse(selection) as SessionMatch,
-      startedBefore: isoAt(Date.parse(requested_at) + clockToleranceMs),
+      startedBefore: isoAt(Date.parse(requested_at) + maxClockDifferenceMs),
     }))
   }
 

@@ -5,6 +5,7 @@ import type { Store } from 'express-session'
 import passport, { type LogInOptions, type Strategy } from 'passport'
 import type { EventLog } from '../events/event-log.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
+import { SECOND } from '../shared/time.ts'
 import { isActive, type User, type UserCache } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
@@ -60,7 +61,7 @@ export interface EndedSession {
 
 /** How many instances in this process have a `keyScope`. Two instances may have the same. */
 const liveInstances = new Map<string, number>()
-const drainTimeoutMs = 10_000
+const drainTimeoutMs = 10 * SECOND
 const drainPollMs = 20
 const sharedSession =
   'two instances share your express-session: mount `sso.session()` of each, without `own`, before your express-session'
@@ -106,7 +107,7 @@ export class Sessions {
   readonly #identified = Symbol('identified')
   readonly #boundTo = Symbol('bound')
   readonly #initialize = this.passport.initialize({ compat: false })
-  /** identified while the database was down, by what this instance remembered */
+  /** identified by cached values, because the database did not respond */
   readonly #staleRequests = new WeakSet<Request>()
   /** responses that are not finished yet */
   readonly #open = new Set<Response>()
@@ -136,7 +137,7 @@ export class Sessions {
     this.#validity = validity
     this.table = table
     this.locations = locations
-    this.logoutTokens = new LogoutTokensTable(core.knex)
+    this.logoutTokens = new LogoutTokensTable(core)
     const revocation = new Revocation({
       breakers: core.breakers,
       logger,
@@ -166,10 +167,8 @@ export class Sessions {
     const { longestMs: maxAgeMs } = this.#limits
     const openSession = createCookieSession(core, store, { secrets: this.#secrets, maxAgeMs })
     const cookie = `${core.cookieName()}=`
-    const open = this.#open
     return (req, res, next) => {
-      // A WebSocket handshake has no Express, and only a stand-in for a response, which may emit no event.
-      if ('app' in req && !res.closed) open.add(res.once('close', open.delete.bind(open, res)))
+      this.#awaitClose(req, res)
       // The only instance needs no view, unless cookie-session replaces `req.session`.
       const view = !this.usesViews && liveInstances.size === 1 ? req : this.#openView(req)
       const hasSession = view !== req || isSessionDeferred(req) || req.session !== undefined
@@ -209,9 +208,10 @@ export class Sessions {
 
   /** As `#bindPassport`, but for all requests of the app at once: seven fields on each request cost as much as its routing. */
   #bindPassportToApp(req: Request, res: Response): void {
-    // Express gives the requests of each app a prototype of their own.
+    // Express gives the requests of each app a prototype of their own. That of a mounted app is replaced after it.
     const prototype = Object.getPrototypeOf(req) as Request
-    const isOfApp = (req.app as { request?: unknown } | undefined)?.request === prototype
+    const { parent, request } = (req.app ?? {}) as { parent?: unknown; request?: unknown }
+    const isOfApp = request === prototype && parent === undefined
     const isReplaced = Object.hasOwn(req, '_sessionManager') || Object.hasOwn(req, 'login')
     if (!isOfApp || isReplaced || liveInstances.size > 1 || this.usesViews) this.#bindPassport(req, res)
     else if (!(this.#boundTo in req)) {
@@ -252,10 +252,8 @@ export class Sessions {
   async #identifyFirst(req: Request, res: Response): Promise<void> {
     const isShared = liveInstances.size > 1
     if (this.usesViews || isShared) this.activate(req)
-    const open = this.#open
     // Sessions of the host.
-    if ('app' in req && !res.closed && !open.has(res))
-      open.add(res.once('close', open.delete.bind(open, res)))
+    this.#awaitClose(req, res)
     if (isShared) this.assertOwn(req)
     if (typeof req.session?.regenerate !== 'function') throw missingSession(req)
     if (req.sessionStore) this.#stores.set(req.sessionStore, true)
@@ -282,10 +280,16 @@ export class Sessions {
   /** Checks again after the body was read: a slow body could otherwise outlive its session, or its user's deactivation. */
   readonly revalidate: RequestHandler = asyncHandler(async (req, _res, next) => {
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
-    // A database error must not prevent signing out. Every other route that reads a body needs the database anyway.
-    if (req.user && signInSession && !(await this.#isStillValid(req, signInSession).catch(() => true))) {
-      req.user = undefined
-      await this.#discardSession(req)
+    if (req.user && signInSession) {
+      // A database error must not prevent signing out.
+      const isValid = this.#isStillValid(req, signInSession).catch((error: unknown) => {
+        if (!this.#isSignOut(req)) throw error
+        return true
+      })
+      if (!(await isValid)) {
+        req.user = undefined
+        await this.#discardSession(req)
+      }
     }
     next()
   })
@@ -332,6 +336,13 @@ export class Sessions {
   /** True if `start` has started a session for this request. */
   hasStarted(req: Request): boolean {
     return this.#signIns.has(req)
+  }
+
+  /** A WebSocket handshake, with Express or without, has only a stand-in for a response, which may emit no event. */
+  #awaitClose(req: Request & { upgrade?: boolean }, res: Response): void {
+    const open = this.#open
+    if ('app' in req && !req.upgrade && !res.closed && !open.has(res))
+      open.add(res.once('close', open.delete.bind(open, res)))
   }
 
   /** Waits until the requests in flight have their responses, at most ten seconds: a client may never read its own. */
@@ -382,7 +393,7 @@ export class Sessions {
   markAuthenticated(req: Request): void {
     const signInSession = req.user && readSignInSession(req.session, this.#core.keyScope)
     if (!signInSession) throw new PortalSsoError('not_signed_in', 'the request has no signed-in user')
-    signInSession.authenticatedAt = Date.now()
+    signInSession.authenticatedAt = this.#core.clock.now()
     // The provider's `acr` describes an older authentication.
     delete signInSession.acr
   }
@@ -396,7 +407,7 @@ export class Sessions {
     const login = promisify<User, LogInOptions>(req.login.bind(req))
     await login(req.user as User, { session: true, keepSessionInfo: true })
     const signInSession = readSignInSession(req.session, this.#core.keyScope)
-    if (signInSession) signInSession.confirmedAt = Date.now()
+    if (signInSession) signInSession.confirmedAt = this.#core.clock.now()
   }
 
   /** When `confirm` was called: milliseconds since 1970. */
@@ -441,15 +452,18 @@ export class Sessions {
         return user
       }
       // An expired session stays until the maintenance deletes it by the database's time: our clock may be wrong.
-      if (isValid || !(await this.table.exists(req.sessionID))) await this.#discardSession(req)
+      const exists = () => this.table.exists(req.sessionID)
+      if (isValid || !(await this.#core.breakers.database.run(exists))) await this.#discardSession(req)
       else req.sessionStore.generate(req)
     } catch (error) {
       // Signing out must work while the database is down, or the next person at a shared computer would be signed in.
-      const isSignOut =
-        req.method === 'POST' && req.originalUrl.split('?')[0] === this.#core.urls.path('/logout')
-      if (!isSignOut) throw error
+      if (!this.#isSignOut(req)) throw error
     }
     return undefined
+  }
+
+  #isSignOut({ method, originalUrl }: Request): boolean {
+    return method === 'POST' && originalUrl.split('?')[0] === this.#core.urls.path('/logout')
   }
 
   /**

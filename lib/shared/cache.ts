@@ -1,5 +1,8 @@
 import { LRUCache } from 'lru-cache'
-import { SECOND } from './time.ts'
+import { MINUTE, SECOND, withTimeout } from './time.ts'
+
+/** How long signed-in users may continue while the database is down. */
+export const staleIfErrorMs: number = 10 * MINUTE
 
 const maxEntries = 20_000
 /** Without this pause every request would ask a source that fails. */
@@ -12,6 +15,7 @@ interface Entry<T> {
   value: T
   /** when the source was asked */
   loadedAt: number
+  /** milliseconds, of `performance.now()` */
   retryAt: number
 }
 
@@ -56,17 +60,17 @@ export class StaleCache<T> {
   async get(key: string, onStale?: () => void): Promise<T> {
     if (this.#ttlMs === 0) return await this.#load(key)
     const cached = this.#entries.get(key)
-    if (cached && Date.now() < cached.loadedAt + this.#ttlMs) return cached.value
+    if (cached && isYounger(cached, this.#ttlMs)) return cached.value
     // An entry that was deleted or replaced while we waited no longer counts.
     const isUsable = (entry: Entry<T>) =>
-      this.#entries.get(key) === entry && Date.now() - entry.loadedAt <= this.#staleIfErrorMs
+      this.#entries.get(key) === entry && isYounger(entry, this.#staleIfErrorMs + 1)
     if (!onStale || !cached || !isUsable(cached)) return await this.#loadOnce(key, cached?.value)
-    if (!this.#probe && Date.now() >= cached.retryAt) {
+    if (!this.#probe && performance.now() >= cached.retryAt) {
       const load = this.#loadOnce(key, cached.value)
       const isHanging = performance.now() - this.#hungAt < hangMemoryMs
       const outcome = await settledWithin(isHanging ? 0 : hangMs, load)
       if (outcome === 'hung') this.#followProbe(load)
-      if (outcome === 'failed') cached.retryAt = Date.now() + retryDelayMs
+      if (outcome === 'failed') cached.retryAt = performance.now() + retryDelayMs
       if (outcome === 'loaded' || !isUsable(cached)) return await load
     }
     onStale()
@@ -118,19 +122,20 @@ export class StaleCache<T> {
   }
 }
 
+/** False after the clock was set back: a value that was revoked since would otherwise be used until the clock has caught up. */
+function isYounger({ loadedAt }: Entry<unknown>, limitMs: number): boolean {
+  const ageMs = Date.now() - loadedAt
+  return ageMs >= 0 && ageMs < limitMs
+}
+
 /** Never rejects: a load that fails later than this has no caller any more. */
 async function settledWithin(
   milliseconds: number,
   load: Promise<unknown>,
 ): Promise<'loaded' | 'failed' | 'hung'> {
-  let timer: NodeJS.Timeout | undefined
-  const hung = new Promise<'hung'>((resolve) => {
-    // If the event loop was blocked, results that have arrived come first.
-    timer = setTimeout(() => setImmediate(resolve, 'hung'), milliseconds)
-  })
   const settled = load.then(
     () => 'loaded' as const,
     () => 'failed' as const,
   )
-  return await Promise.race([settled, hung]).finally(() => clearTimeout(timer))
+  return await withTimeout(milliseconds, settled).catch(() => 'hung')
 }

@@ -1,4 +1,4 @@
-import { CheckError, isConnectionError, PortalSsoError } from './errors.ts'
+import { isConnectionError, PortalSsoError } from './errors.ts'
 import type { Outage } from './outage.ts'
 import { SECOND, withTimeout } from './time.ts'
 
@@ -8,7 +8,7 @@ export interface CircuitBreakerOptions {
   /** for one call */
   timeoutMs: number
   outage: Outage
-  /** of a caller whom the service has failed */
+  /** of the error that callers get while the service is not available */
   code: 'session_unavailable' | 'database_unavailable'
   probe?: Probe
 }
@@ -30,7 +30,6 @@ export class CircuitBreaker {
   readonly #options: CircuitBreakerOptions
   /** of the open circuit */
   #cause: unknown
-  #probe: Probe | undefined
   #probing: Promise<void> | undefined
   // milliseconds, of `performance.now()`
   #respondedAt = Number.NEGATIVE_INFINITY
@@ -53,11 +52,11 @@ export class CircuitBreaker {
   async run<T>(call: PromiseLike<T> | (() => PromiseLike<T>), probe?: Probe): Promise<T> {
     if (this.#cause !== undefined) {
       if (call instanceof Promise) call.catch(() => {})
-      if (!(await this.#hasRecovered())) throw this.#unavailable(this.#cause)
+      if (!(await this.#hasRecovered(probe))) throw this.#unavailable(this.#cause)
     }
     const sentAt = performance.now()
     try {
-      const value = await this.#limitTime(typeof call === 'function' ? call() : call)
+      const value = await withTimeout(this.#options.timeoutMs, typeof call === 'function' ? call() : call)
       this.#respondedAt = performance.now()
       this.outage.end()
       return value
@@ -69,17 +68,6 @@ export class CircuitBreaker {
     }
   }
 
-  #limitTime<T>(result: PromiseLike<T>): Promise<T> {
-    const { timeoutMs } = this.#options
-    // Not `Promise.race`: each request calls this several times.
-    return new Promise((resolve, reject) => {
-      const expire = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
-      // If the event loop was blocked, responses that have arrived come first.
-      const timer = setTimeout(() => setImmediate(expire), timeoutMs)
-      result.then(resolve, reject).then(() => clearTimeout(timer))
-    })
-  }
-
   #unavailable(cause: unknown): PortalSsoError {
     this.outage.report(cause)
     return new PortalSsoError(this.#options.code, 'a service that the portal needs', { cause })
@@ -88,30 +76,30 @@ export class CircuitBreaker {
   #open(cause: unknown, probe = this.#options.probe): void {
     if (this.isOpen || !probe) return
     this.#cause = cause
-    this.#probe = probe
-    this.#startProbe()
+    this.#startProbe(probe)
   }
 
-  async #hasRecovered(): Promise<boolean> {
+  /** @param probe of the caller: one node of a cluster that is down must not keep those of the others out */
+  async #hasRecovered(probe = this.#options.probe): Promise<boolean> {
     const sinceMs = performance.now() - this.#probeAt
-    if (sinceMs > (this.#probing === undefined ? probeIntervalMs : probeTimeoutMs)) this.#startProbe()
+    if (sinceMs > (this.#probing === undefined ? probeIntervalMs : probeTimeoutMs)) this.#startProbe(probe)
     if (this.#probing && performance.now() - this.#probeAt < probeWaitMs)
       await withTimeout(probeWaitMs, this.#probing).catch(() => {})
     return !this.isOpen
   }
 
-  #startProbe(): void {
+  #startProbe(probe: Probe | undefined): void {
     this.#probeAt = performance.now()
-    const probing = this.#runProbe().then((hasResponded) => {
+    const probing = this.#runProbe(probe).then((hasResponded) => {
       if (hasResponded) this.#close()
       if (this.#probing === probing) this.#probing = undefined
     })
     this.#probing = probing
   }
 
-  async #runProbe(): Promise<boolean> {
+  async #runProbe(probe: Probe | undefined): Promise<boolean> {
     try {
-      await this.#probe?.()
+      await probe?.()
       return true
     } catch (error) {
       return !isConnectionError(error)

@@ -8,7 +8,7 @@ const quietMs = 5 * SECOND
 
 /**
  * Logs the failure of a service once when it starts, once a minute while it lasts, and once when it is over. Its reference is on the
- * page of every request that it has failed.
+ * page of every request that failed because of it.
  */
 export class Outage {
   readonly #logger: Pick<Logger, 'error' | 'warn'>

@@ -11,10 +11,11 @@ export const DAY: number = 24 * HOUR
 export const clockToleranceSeconds = 30
 
 /** Rejects if the promise does not settle in time; its late result or rejection is ignored. */
-export function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Promise<T> {
+export function withTimeout<T>(timeoutMs: number, promise: PromiseLike<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    const onTimeout = () => reject(new CheckError('timeout', `no answer within ${timeoutMs} ms`))
-    const timer = setTimeout(onTimeout, timeoutMs)
+    const onTimeout = () => reject(new CheckError('timeout', `no response within ${timeoutMs} ms`))
+    // If the event loop was blocked, responses that have arrived come first.
+    const timer = setTimeout(() => setImmediate(onTimeout), timeoutMs)
     // Not `finally` or `Promise.race`, whose extra promises every request would pay for.
     const settle =
       <Value>(act: (value: Value) => void) =>
@@ -30,9 +31,4 @@ export function withTimeout<T>(timeoutMs: number, promise: Promise<T>): Promise<
 export function timeOrderedUuid(): string {
   const time = Date.now().toString(16).padStart(12, '0')
   return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`
-}
-
-/** Lets the requests that wait for this process have their turn. */
-export async function nextTurn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve))
 }

@@ -102,10 +102,12 @@ export type FoundAttempt = { attempt: Attempt; until: number } | { attempt: Used
 export class Attempts {
   readonly #cookies: SealedCookies<FoundAttempt>
   readonly #usedMarkers: SealedCookies<FoundAttempt>
+  readonly #clock: CookieCore['clock']
   readonly #prefix: string
   readonly #redeemedCodes: Pick<RedeemedCodes, 'claim'>
 
   constructor(core: CookieCore, redeemedCodes: Pick<RedeemedCodes, 'claim'>) {
+    this.#clock = core.clock
     this.#redeemedCodes = redeemedCodes
     this.#cookies = new SealedCookies(core, 'attempt', { ttlSeconds: usedMarkerSeconds })
     this.#usedMarkers = new SealedCookies(core, 'attempt', { ttlSeconds: attemptSeconds })
@@ -118,9 +120,9 @@ export class Attempts {
    * @returns the `state` for the authorization request
    */
   begin(req: Request, res: Response, attempt: Attempt | UsedAttempt): string {
-    const startedAt = Math.floor(Date.now() / 1000)
-    const state = `${startedAt.toString(36)}-${randomBytes(24).toString('base64url')}`
-    const until = Date.now() + attemptSeconds * 1000
+    const now = this.#clock.now()
+    const state = `${Math.floor(now / 1000).toString(36)}-${randomBytes(24).toString('base64url')}`
+    const until = now + attemptSeconds * 1000
     const name = this.#prefix + state
     const sealed = this.#cookies.set(res, name, 'nonce' in attempt ? { attempt, until } : { attempt })
     this.#makeRoom(req, res, [name, sealed])
@@ -141,7 +143,7 @@ export class Attempts {
     const { providerId, purpose, returnTo, reauthentication, otherAccount, restarted } = found.attempt
     let result: TakeResult
     if (!('until' in found)) result = { used: found.attempt, reason: 'spent' }
-    else if (found.until <= Date.now()) result = { used: found.attempt, reason: 'expired' }
+    else if (found.until <= this.#clock.now()) result = { used: found.attempt, reason: 'expired' }
     // An error response has no code to redeem.
     else if (parameters.has('code') && !(await this.#redeemedCodes.claim(state)))
       result = { used: found.attempt, reason: 'redeemed' }
@@ -184,15 +186,17 @@ const redisTimeoutMs = SECOND
  * can therefore neither redeem the code again nor try other codes, even at the same time on another instance.
  */
 export class RedeemedCodes {
+  readonly #clock: Core['clock']
   readonly #database: CircuitBreaker
   readonly #knex: Knex
   readonly #redis: RedisLike | undefined
   readonly #prefix: string
 
   constructor(
-    { breakers, knex, prefix }: Pick<Core, 'breakers' | 'knex' | 'prefix'>,
+    { breakers, clock, knex, prefix }: Pick<Core, 'breakers' | 'clock' | 'knex' | 'prefix'>,
     redis: RedisLike | undefined,
   ) {
+    this.#clock = clock
     this.#database = breakers.database
     this.#knex = knex
     this.#prefix = `${prefix}redeemed:`
@@ -208,7 +212,7 @@ export class RedeemedCodes {
   async claim(state: string): Promise<boolean> {
     const id = digest(state)
     if (this.#redis) return await setMarker(this.#redis, this.#prefix + id)
-    const expiresAt = new Date(Date.now() + markerTtlSeconds * SECOND).toISOString()
+    const expiresAt = new Date(this.#clock.now() + markerTtlSeconds * SECOND).toISOString()
     try {
       const row = insertInto('sso_redeemed_codes', { id, expires_at: expiresAt })
       await this.#database.run(changeRows(this.#knex, row))

@@ -85,7 +85,7 @@ function pickerLocals(urls: PortalUrls): SharedPage<PickerContent>['locals'] {
   })
 }
 
-/** Picks the members, because all that this returns is part of the key under which the page is kept. */
+/** Picks the members, because everything that this returns is part of the cached page's key. */
 function markLastUsed(
   providers: readonly PickerProvider[],
   lastSlug: string | undefined,

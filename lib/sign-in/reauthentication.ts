@@ -56,8 +56,12 @@ export function restartQuery(used: UsedAttempt): Record<string, string | undefin
 }
 
 /** Whether a session's authentication is recent and strong enough. The provider's clock may differ by the tolerance. */
-export function satisfies({ at, acr }: Authentication, requirement: ReauthenticationRequirement): boolean {
-  return isRecent(at, requirement.maxAge) && isOneOf(acr, requirement.acr)
+export function satisfies(
+  { at, acr }: Authentication,
+  requirement: ReauthenticationRequirement,
+  now: number,
+): boolean {
+  return isRecent(at, requirement.maxAge, now) && isOneOf(acr, requirement.acr)
 }
 
 /**
@@ -99,10 +103,8 @@ export function isReauthenticationProblem(error: unknown): boolean {
 }
 
 /** @param at milliseconds since 1970 */
-function isRecent(at: number | undefined, maxAge: number | undefined): boolean {
-  return (
-    maxAge === undefined || (at !== undefined && Date.now() - at <= (maxAge + clockToleranceSeconds) * 1000)
-  )
+function isRecent(at: number | undefined, maxAge: number | undefined, now = Date.now()): boolean {
+  return maxAge === undefined || (at !== undefined && now - at <= (maxAge + clockToleranceSeconds) * 1000)
 }
 
 function isOneOf(acr: string | undefined, accepted: readonly string[] | undefined): boolean {
@@ -140,7 +142,7 @@ export class Reauthentication {
     const { urls } = this.#core
     sessions.assertFresh(req)
     const authentication = sessions.authentication(req)
-    if (authentication && satisfies(authentication, requirement)) return true
+    if (authentication && satisfies(authentication, requirement, this.#core.clock.now())) return true
     const provider = await this.sessionProvider(req)
     const page = provider ? `/login/${provider.slug}` : '/login'
     const query = reauthenticationQuery(requirement)

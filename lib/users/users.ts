@@ -1,7 +1,8 @@
 import type { ActOptions } from '../shared/act-options.ts'
+import { staleIfErrorMs } from '../shared/cache.ts'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
-import { MINUTE, SECOND, withTimeout } from '../shared/time.ts'
+import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { BlockedIdentitiesTable } from './blocked-identities-table.ts'
 import { IdentitiesTable } from './identities-table.ts'
@@ -21,8 +22,6 @@ import { UsersTable } from './users-table.ts'
 const directoryTimeoutMs = 5 * SECOND
 /** A user waits for it while signing in. */
 const onLinkedTimeoutMs = 2 * SECOND
-/** Signed-in users stay signed in this long while the directory fails. */
-const staleIfErrorMs = 10 * MINUTE
 
 /**
  * The portal's users and the identities linked to them. It reads the host's directory, if there is one, with a time limit. It

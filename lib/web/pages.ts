@@ -182,7 +182,7 @@ export class Pages {
 
   /**
    * Sends a page that many visitors get, and renders it once for each content and language. A visitor's query reaches nobody else:
-   * the kept page has a mark in its place. With templates of the host, each page is rendered.
+   * the cached page has a mark in its place. With templates of the host, each page is rendered.
    */
   async showShared<Content>(
     req: Request,

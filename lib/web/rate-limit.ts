@@ -119,7 +119,7 @@ export class RateLimiter {
    * @param requests 0 asks without counting
    */
   count(limit: Limit, key: string, requests: 0 | 1 = 1): RateLimitResult {
-    const counter = this.#counterOf(limit, key)
+    const counter = this.#counterOf(limit, key, requests > 0)
     // A client over its limit causes no more Redis commands in this window.
     if (requests > 0 && counter.count <= limit.maxRequests) {
       counter.count++
@@ -152,7 +152,7 @@ export class RateLimiter {
     clearTimeout(this.#timer)
   }
 
-  #counterOf({ name, windowSeconds }: Limit, client: string): Counter {
+  #counterOf({ name, windowSeconds }: Limit, client: string, isKept = true): Counter {
     const key = `${name}:${client}`
     const now = Date.now()
     const windowMs = windowSeconds * SECOND
@@ -167,7 +167,7 @@ export class RateLimiter {
       unsent: 0,
       hasRefused: false,
     }
-    this.#counters.set(key, counter)
+    if (isKept) this.#counters.set(key, counter)
     return counter
   }
 

@@ -7,7 +7,7 @@ import type { Core } from './core.ts'
 
 type Cookies = Readonly<Record<string, string | undefined>>
 
-export type CookieCore = Pick<Core, 'cookieName' | 'portalOf' | 'seal' | 'secure' | 'urls'>
+export type CookieCore = Pick<Core, 'clock' | 'cookieName' | 'portalOf' | 'seal' | 'secure' | 'urls'>
 
 /**
  * Cookies that only we can write and read. They hold the state of a visitor's sign-in, so that no server has to. Each is bound to
@@ -31,9 +31,9 @@ export class SealedCookies<T> {
 
   /** @returns the value of the cookie */
   set(res: Response, name: string, value: T): string {
-    const { portalOf, urls } = this.#core
+    const { clock, portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(res.req))}`
-    const sealed = this.#seal.close({ value, until: Date.now() + this.#ttlMs }, context)
+    const sealed = this.#seal.close({ value, until: clock.now() + this.#ttlMs }, context)
     res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
     return sealed
   }
@@ -41,11 +41,11 @@ export class SealedCookies<T> {
   get(req: Request, name: string): T | undefined {
     const sealed = cookiesOf(req)[name]
     if (sealed === undefined) return undefined
-    const { portalOf, urls } = this.#core
+    const { clock, portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(req))}`
     const opened = this.#seal.open(sealed, context) as { value: T; until: number } | undefined
     // A client can ignore Max-Age.
-    return opened && opened.until > Date.now() ? opened.value : undefined
+    return opened && opened.until > clock.now() ? opened.value : undefined
   }
 
   clear(res: Response, name: string): void {

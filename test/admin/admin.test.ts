@@ -11,6 +11,7 @@ import { type Claims, type FaultyProvider, startFaultyProvider } from '../suppor
 import { holdPost } from '../support/held-post.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
+import { copyProvider } from '../support/providers.ts'
 import { signIn } from '../support/scene.ts'
 import { selfSigned } from '../support/self-signed.ts'
 import { onward } from '../support/test-sign-in.ts'
@@ -309,6 +310,21 @@ describe('the list of providers', () => {
     expect(textOf(await page('/'))).toMatch(/B b Enabled No sign-in yet Recommended/)
     await done('/b/clear-recommended', { from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
+  })
+
+  it('shows the same page of a long list after a move', async () => {
+    await openWithAcme()
+    await copyProvider(portal.knex, 'acme', 60)
+    const { body } = await page('/?q=company&after=p49')
+    const [, form = ''] = /action="[^"]*\/p55\/recommend">([\s\S]*?)<button/.exec(body) ?? []
+    const fields = [...form.matchAll(/name="(\w+)" value="(\w+)"/g)].map(([, name, value]) => [name, value])
+    expect(fields).toEqual([
+      ['from', 'list'],
+      ['q', 'company'],
+      ['after', 'p49'],
+    ])
+    const { location } = await post('/p55/move', { ...Object.fromEntries(fields), direction: 'up' })
+    expect(location).toMatch(/\/\?done=\w+&q=company&after=p49$/)
   })
 })
 

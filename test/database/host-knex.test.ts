@@ -112,7 +112,17 @@ describe.each(everyEmptyDatabase)('a host whose Knex has mappers, on %s,', (name
     'can run a portal: %s',
     async (_what, config) => {
       const host = connect(config)
+      // As a host that logs its statements, and how long they take.
+      const running = new Set<unknown>()
+      const unmatched: unknown[] = []
+      const key = (query: Record<string, unknown>) => `${query.__knexUid} ${query.__knexQueryUid}`
+      host.on('query', (query) => running.add(key(query)))
+      host.on('query-response', (_response, query, builder: Knex.Raw) => {
+        builder.toSQL()
+        if (!running.delete(key(query))) unmatched.push(query)
+      })
       await runPortal(host)
+      expect(unmatched).toEqual([])
       // The host's own names are still mapped, and its pool is open.
       await host.schema.createTable('invoices', (table) => table.string('paidAt'))
       await host('invoices').insert({ paidAt: longAgo })

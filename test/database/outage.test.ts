@@ -8,8 +8,8 @@ import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import { mountDefault, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
-import { responseUrl, signIn, startPortalWithAda, useProvider } from '../support/scene.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { responseUrl, signIn, startPortalWithAda, timed, useProvider } from '../support/scene.ts'
+import { Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const open = closedAfterEach()
@@ -49,6 +49,7 @@ async function startPortal(
     mount(app, sso) {
       app.use(sso.session())
       app.get('/strict', sso.guard({ maxAge: '1h' }), (_req, res) => void res.send('strict'))
+      app.post('/password-login', sso.classicLoginGate(), (_req, res) => void res.send('in'))
       app.use('/admin', sso.admin({ authorize: (req) => req.user !== undefined }))
       mountDefault(app, sso)
     },
@@ -101,12 +102,6 @@ const outages: [title: string, begin: () => Promise<() => Promise<void>>][] = [
     },
   ],
 ]
-
-async function timed(send: () => Promise<Seen>): Promise<{ seen: Seen; ms: number }> {
-  const startedAt = performance.now()
-  const seen = await send()
-  return { seen, ms: performance.now() - startedAt }
-}
 
 describe.each(outages)('while %s', (_title, begin) => {
   it('pages of cached users continue without waiting, at most ten minutes, and one line is logged', async () => {
@@ -172,6 +167,17 @@ describe.each(outages)('while %s', (_title, begin) => {
     expect((await visitor.get(`${portal.url}/portal`)).status).toBe(200)
     for (const path of ['/strict', '/account/security', '/admin', '/register/link'])
       expect([path, (await visitor.get(portal.url + path)).status]).toEqual([path, 503])
+    await end()
+  })
+
+  it('the classic login responds with 503, at once after the first time', async () => {
+    const { portal } = await startPortal()
+    const send = () => timed(() => new Visitor().post(`${portal.url}/password-login`, []))
+    const end = await begin()
+    expect((await send()).ms).toBeLessThan(2500)
+    const later = await Promise.all(Array.from({ length: 20 }, send))
+    expect(new Set(later.map(({ seen }) => seen.status))).toEqual(new Set([503]))
+    expect(knex.client.pool.numPendingAcquires()).toBeLessThan(5)
     await end()
   })
 

@@ -104,7 +104,7 @@ async function fill(): Promise<void> {
     `insert into sso_identities (id, portal, user_id, provider_id, issuer, subject, linked_at, last_used_at)
      select 'i' || n, 'default', 'u' || n, ${half(`'${acmeId}'`, `'copy-' || n % ${sizes.providers}`)},
        ${half(`'${issuer}'`, `'https://p' || n % ${sizes.providers} || '.example'`)}, 's' || n, '', '' from ${series(sizes.people)}`,
-    // \`retired\` has old events only, and one user has half of the events.
+    // `retired` has old events only, and one user has half of the events.
     `insert into sso_events (id, portal, at, kind, user_id, provider, reference, detail)
      select gen_random_uuid()::text, 'default', ${time("n * interval '1 minute'")},
        case when n % 10 = 0 then 'sign-in-failed' else 'signed-in' end, ${half("'u1'", "'u' || n")},

@@ -16,6 +16,7 @@ import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import type { User } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
 import { createBreakers } from '../../lib/web/core.ts'
+import { sharedClock } from '../support/clock.ts'
 import { everyEmptyDatabase, type FreshDatabase, openMigrated } from '../support/databases.ts'
 import { recordDeletions } from '../support/deletions.ts'
 import { testSecret } from '../support/portal.ts'
@@ -558,9 +559,8 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
 
     describe('the sessions table', () => {
       const seal = new Seal([testSecret], 'session-index')
-      const clock = { offsetMs: 0, isWrong: false, now: () => Date.now(), measure: async () => Date.now() }
-      const limits = new LimitsByPortal({ idleMinutes: 30, absoluteHours: 12 }, {}, clock)
-      const table = () => new SessionsTable({ knex, clock }, seal, limits)
+      const limits = new LimitsByPortal({ idleMinutes: 30, absoluteHours: 12 }, {}, sharedClock)
+      const table = () => new SessionsTable({ knex, clock: sharedClock }, seal, limits)
       const session = (sessionId: string): NewSession => ({
         sessionId,
         portal,
@@ -771,7 +771,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
     })
 
     describe('one-time links', () => {
-      const links = () => new OneTimeLinks({ knex })
+      const links = () => new OneTimeLinks({ clock: sharedClock, knex })
 
       it('are used once by ten concurrent requests, and only as what they are', async () => {
         const { token } = await links().create(portal, 'break-glass', { actor: 'cli' })

@@ -4,9 +4,7 @@ import { describe, expect, it } from '@jest/globals'
 import pg from 'pg'
 import { startCli } from '../support/cli.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
-import { startLoadBalancer } from '../support/load-balancer.ts'
 import { acmeInput } from '../support/portal.ts'
-import { responseUrl } from '../support/scene.ts'
 import type { Instance } from '../support/start-instance.ts'
 import { Visitor } from '../support/visitor.ts'
 import { slackMs, useParts } from './support/scene.ts'
@@ -45,51 +43,6 @@ const shifted = (seconds: number) => ({
 })
 
 describe('two instances', () => {
-  it('finish 40 sign-ins without an error page, although one of them is killed in the middle of their callbacks', async () => {
-    const databaseUrl = await createDatabase('killed')
-    const balancer = await startLoadBalancer()
-    const given = { url: balancer.url, databaseUrl }
-    const north = await parts.startInstance({}, given)
-    const south = await parts.startInstance({}, given)
-    balancer.serving = north
-    await north.act('connect', acmeInput(parts.provider))
-    await createUsers(north, 40)
-    try {
-      const attempts = await Promise.all(
-        Array.from({ length: 40 }, async () => {
-          const visitor = new Visitor()
-          const started = await visitor.get(`${balancer.url}/login/acme?returnTo=/portal`)
-          return { visitor, response: await responseUrl(visitor, started) }
-        }),
-      )
-      // Spread over all stages of a callback: waiting for the provider, before and after the session is written, finished.
-      const statuses = Promise.all(
-        attempts.map(async ({ visitor, response }, n) => {
-          await delay(n * 10)
-          const seen = await visitor.get(response)
-          return seen.status
-        }),
-      )
-      await delay(300)
-      await north.kill()
-      balancer.serving = south
-      const first = await statuses
-      // The load balancer responds with 504 for the instance that is gone. Users then reload.
-      expect([303, 504]).toEqual(expect.arrayContaining([...new Set(first)]))
-      expect(first.filter((status) => status === 504).length).toBeGreaterThan(5)
-      const last = await Promise.all(
-        attempts.map(async ({ visitor, response }, n) =>
-          first[n] === 504 ? await visitor.open(response) : await visitor.open(`${balancer.url}/portal`),
-        ),
-      )
-      expect(last.map(({ status, url }) => ({ status, url }))).toEqual(
-        attempts.map(() => ({ status: 200, url: `${balancer.url}/portal` })),
-      )
-    } finally {
-      balancer.close()
-    }
-  })
-
   it('and the command line migrate an empty database at once: each of them works then', async () => {
     const databaseUrl = await createDatabase('migrated')
     const cli = await startCli()
@@ -110,8 +63,8 @@ describe('two instances', () => {
   })
 })
 
-describe('an instance whose clock is wrong', () => {
-  it('by 60 s behind: its log and /readyz say so, and sign-ins fail on it only', async () => {
+describe('an instance whose clock is', () => {
+  it('60 s behind: its log and /readyz say so, and sign-ins fail on it only', async () => {
     const databaseUrl = await createDatabase('behind')
     const right = await parts.startInstance({}, { databaseUrl })
     await right.act('connect', acmeInput(parts.provider))
@@ -134,7 +87,7 @@ describe('an instance whose clock is wrong', () => {
     expect(Math.abs(clockOffsetMs - 60_000)).toBeLessThan(slackMs)
   })
 
-  it('by an hour ahead: it deletes no row, and signs out nobody on the other instance', async () => {
+  it('an hour ahead: it deletes no row, and signs out nobody on the other instance', async () => {
     const databaseUrl = await createDatabase('ahead')
     const right = await parts.startInstance({}, { databaseUrl })
     await right.act('connect', acmeInput(parts.provider))

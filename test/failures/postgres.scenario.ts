@@ -41,7 +41,7 @@ const signIns = ({ during, brokenBy }: Outage) =>
   ofKind(during, 'start', 'callback').filter(({ at }) => at > brokenBy)
 
 describe('PostgreSQL', () => {
-  it('is stopped for 8 s: pages come from the cache, sign-ins answer 503', async () => {
+  it('is stopped for 8 s: pages come from the cache, sign-ins get 503', async () => {
     const scene = await parts.startUnderLoad()
     const { postgres } = parts
     const outage = await scene.outage(
@@ -54,7 +54,7 @@ describe('PostgreSQL', () => {
     expectOneOutage(outage)
   })
 
-  it('hangs for 15 s: pages come from the cache, sign-ins answer 503', async () => {
+  it('hangs for 15 s: pages come from the cache, sign-ins get 503', async () => {
     const scene = await parts.startUnderLoad()
     const { postgres } = parts
     const outage = await scene.outage(
@@ -79,7 +79,7 @@ describe('PostgreSQL', () => {
     )
   })
 
-  it('ends all connections five times a second, in mid sign-in: no page fails, sign-ins succeed or answer 503', async () => {
+  it('ends all connections five times a second, in mid sign-in: no page fails, sign-ins succeed or get 503', async () => {
     const scene = await parts.startUnderLoad()
     const administrator = await connectAdministrator()
     const outage = await scene.outage(
@@ -100,7 +100,7 @@ describe('PostgreSQL', () => {
     )
   })
 
-  it('is read-only for 5 s, as after a failover: no page fails, sign-ins answer 503', async () => {
+  it('is read-only for 5 s, as after a failover: no page fails, sign-ins get 503', async () => {
     const scene = await parts.startUnderLoad()
     const administrator = await connectAdministrator()
     const outage = await scene.outage(

@@ -6,7 +6,7 @@ import { longestWait, ofKind, slackMs, statuses, useParts } from './support/scen
 
 const parts = useParts()
 
-it('the disk of SQLite is full for 8 s: no page fails, sign-ins answer 503', async () => {
+it('the disk of SQLite is full for 8 s: no page fails, sign-ins get 503', async () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-full-'))
   const databaseUrl = `sqlite:${path.join(folder, 'portal.sqlite')}`
   const scene = await parts.startUnderLoad({ poolSize: 1 }, { databaseUrl })

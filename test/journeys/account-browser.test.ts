@@ -5,6 +5,7 @@ import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { openBrowser } from '../support/chromium.ts'
 import { flaws, Person } from '../support/person.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
+import { copyProvider } from '../support/providers.ts'
 
 type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
 
@@ -160,5 +161,25 @@ describe('on the account page, in a real browser', () => {
     await ada.page.goto(`${portal.url}/account/security?notice=last`)
     expect(await flaws(ada)).toEqual([])
     await closeAll(ada, other)
+  })
+
+  it('with more than 50 providers, a search finds one on the login page and on the account page', async () => {
+    await createUser('ada@example.com')
+    const ada = await openPerson()
+    await signIn(ada)
+    await copyProvider(portal.knex, 'tailspin', 60)
+    await ada.page.goto(`${portal.url}/account/security`)
+    expect(await flaws(ada)).toEqual([])
+    const visitor = await openPerson()
+    await visitor.page.goto(`${portal.url}/login`)
+    expect(await flaws(visitor)).toEqual([])
+    for (const { page } of [ada, visitor]) {
+      await page.getByRole('searchbox').fill('company 59')
+      await page.keyboard.press('Enter')
+      await page.getByText('Company 59').waitFor()
+      expect(await page.getByText('Company').count()).toBe(1)
+    }
+    await portal.knex('sso_providers').where('slug', 'like', 'p%').delete()
+    await closeAll(ada, visitor)
   })
 })

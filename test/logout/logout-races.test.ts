@@ -6,7 +6,7 @@ import { selectRows } from '../../lib/database/statement.ts'
 import type { Identity } from '../../lib/oidc/identity.ts'
 import type { Provider } from '../../lib/providers/provider.ts'
 import { LogoutTokensTable } from '../../lib/sessions/logout-tokens-table.ts'
-import { takeClock } from '../support/clock.ts'
+import { sharedClock, takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import type { Claims } from '../support/faulty-provider.ts'
@@ -103,6 +103,21 @@ describe('a user who signs out at the provider during a sign-in', () => {
     expect([seen.status, await sessions()]).toEqual([200, [expect.any(String)]])
   })
 
+  it('is not signed in, if the clock of the instance where the sign-in began is 20 seconds ahead', async () => {
+    const clock = takeClock()
+    open.push({ close: async () => clock.back() })
+    const shift = async (ms: number) => {
+      clock.pass(ms)
+      await portal.sso.runMaintenance()
+    }
+    await shift(20_000)
+    const seen = await signInDuring(async () => {
+      await shift(-20_000)
+      expect(await deliver(await logoutToken({ sub: 'ada' }))).toBe(200)
+    })
+    expect([seen.status, await sessions()]).toEqual([403, []])
+  })
+
   it('is signed in, if the logout token was sent to another portal', async () => {
     const other = await portalWithAda()
     const seen = await signInDuring(async () => {
@@ -186,7 +201,7 @@ describe.each(everyDatabase)('logout notices (%s)', (_name, fresh) => {
     open.push({ close: drop })
     const started = await startPortal({ database: knexModule(config) })
     open.push(started, { close: () => started.knex.destroy() })
-    const table = new LogoutTokensTable(started.knex)
+    const table = new LogoutTokensTable({ clock: sharedClock, knex: started.knex })
     const wasSignedOut = async (identity: Identity) =>
       !table.covers(identity) || (await selectRows(started.knex, table.noticesFor(acme, identity))).length > 0
     const { issuer } = acme
@@ -213,7 +228,7 @@ describe.each(everyDatabase)('logout notices (%s)', (_name, fresh) => {
     const { knex, close } = await openMigrated(fresh)
     const clock = takeClock()
     open.push({ close }, { close: async () => clock.back() })
-    const table = new LogoutTokensTable(knex)
+    const table = new LogoutTokensTable({ clock: sharedClock, knex })
     const notice = { portal: 'default', issuer: acme.issuer, id: 'a token', ends: { subject: 'ada' } }
     const record = () => table.record(notice)
     expect(await Promise.all([record(), record(), record()])).toEqual([true, true, true])

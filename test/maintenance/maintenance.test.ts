@@ -326,6 +326,22 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
     expect(reports.map(({ level }) => level)).toEqual(['error'])
   })
 
+  it('deletes nothing by the database’s time alone, which may be wrong after a failover', async () => {
+    await knex('sso_sessions').insert({ ...aging.sso_sessions.row, id: 'valid', expires_at: inDays(-50) })
+    await table().insert(newProvider({ slug: 'removed' }))
+    await knex('sso_providers').update({ removed_at: inDays(-50) })
+    const { sso } = await instance()
+    const clock = takeClock()
+    try {
+      clock.pass(-100 * day)
+      await sso.runMaintenance()
+    } finally {
+      clock.back()
+    }
+    expect(await knex('sso_sessions').pluck('id')).toEqual(['valid'])
+    expect(await knex('sso_providers').pluck('slug')).toEqual(['removed'])
+  })
+
   describe('deletes', () => {
     it('a removed provider after 30 days, with its secret, and records one event', async () => {
       for (const slug of ['old', 'young', 'there'])

@@ -814,7 +814,9 @@ describe('a mail that cannot be sent', () => {
     } finally {
       timers.back()
     }
-    expect(portal.logs.findLast(({ level }) => level === 'error')!.fields.cause).toContain('no answer within')
+    expect(portal.logs.findLast(({ level }) => level === 'error')!.fields.cause).toContain(
+      'no response within',
+    )
   })
 
   it('causes the same error if the mailer throws synchronously', async () => {

@@ -4,8 +4,8 @@ import type { RedisClientType } from 'redis'
 import { closedAfterEach } from '../support/closed-after-each.ts'
 import type { TestPortal } from '../support/portal.ts'
 import { connectRedis, type OwnRedis, startOwnRedis } from '../support/redis.ts'
-import { responseUrl, signIn, startPortalWithAda, useProvider } from '../support/scene.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { responseUrl, signIn, startPortalWithAda, timed, useProvider } from '../support/scene.ts'
+import { Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const open = closedAfterEach()
@@ -30,12 +30,6 @@ const page = () => visitor.get(`${portal.url}/portal`)
 /** Without the line of the rate limits, which continue in the process. */
 const messages = () =>
   portal.logs.flatMap(({ message }) => (message.startsWith('Redis cannot count') ? [] : [message]))
-
-async function timed(send: () => Promise<Seen>): Promise<{ seen: Seen; ms: number }> {
-  const startedAt = performance.now()
-  const seen = await send()
-  return { seen, ms: performance.now() - startedAt }
-}
 
 async function processOfRedis(): Promise<number> {
   return Number(/process_id:(\d+)/.exec(await redis.info('server'))?.[1])
@@ -63,7 +57,7 @@ const outages: [title: string, begin: () => Promise<() => unknown>][] = [
 ]
 
 describe.each(outages)('while Redis %s', (title, begin) => {
-  it('one page waits less than a second, all others answer 503 at once, and one log line says so', async () => {
+  it('one page waits less than a second, all others get 503 at once, and one log line says so', async () => {
     const end = await begin()
     const first = await timed(page)
     expect([first.seen.status, first.seen.headers.get('retry-after')]).toEqual([503, '5'])

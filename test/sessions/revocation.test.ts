@@ -302,15 +302,16 @@ describe('ending many sessions', () => {
       return new Promise(() => {})
     })
     await addSessions(portal, redis, 601)
+    portal.logs.length = 0
     const timers = takeTimers()
     try {
       const ended = portal.sso.sessions.endAll({ provider: 'acme' })
       await asked.given
-      timers.pass(2000)
+      timers.pass(800)
       expect(await ended).toBe(601)
       expect(commands).toHaveLength(1)
-      const message = 'revoked sessions could not be removed from their store; they admit nobody'
-      expect(portal.logs.filter((line) => line.message === message)).toHaveLength(1)
+      // The outage is logged, and not the sessions that stay in Redis.
+      expect(portal.logs.map(({ message }) => message)).toEqual(['Redis is not available'])
     } finally {
       timers.back()
       await redis.close()

@@ -5,7 +5,7 @@ import type { User, UserDirectory } from '../../lib/index.ts'
 import type { RedisLike } from '../../lib/sessions/redis-client.ts'
 import { type Clock, takeClock } from '../support/clock.ts'
 import { closedAfterEach } from '../support/closed-after-each.ts'
-import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { connectRedis } from '../support/redis.ts'
 import { responseUrl, startPortalWithAda, useProvider } from '../support/scene.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -123,6 +123,46 @@ describe.each(stores.slice(1))('a session %s', (_where, options) => {
       .update({ last_seen_at: new Date(Date.now() + 9 * minute).toISOString() })
     clock.pass(11 * minute)
     expect(await status(visitor, portal)).toBe(200)
+  })
+})
+
+describe('an instance whose clock is wrong', () => {
+  const fromStart = async (portal: TestPortal, minutes: number) => {
+    clock.pass(minutes * minute)
+    await portal.sso.runMaintenance()
+  }
+
+  it.each([-60, 60])('by %i minutes starts sessions that last as long as others', async (minutes) => {
+    const portal = await portalWithAda({ session: { absoluteHours: 1 } })
+    await fromStart(portal, minutes)
+    const visitor = await signIn(portal)
+    const [row] = await portal.knex('sso_sessions')
+    expect(Date.parse(row.expires_at) - Date.parse(row.created_at)).toBeLessThan(61 * minute)
+    expect(await status(visitor, portal)).toBe(200)
+  })
+
+  it('by an hour accepts no authentication that is older than a guard allows', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.get('/strict', sso.guard({ maxAge: '5m' }), (_req, res) => void res.send('in'))
+      },
+    })
+    provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) - 10 * 60 }
+    const visitor = await signIn(portal)
+    delete provider.faults.claims
+    await fromStart(portal, -60)
+    expect((await visitor.get(`${portal.url}/strict`)).status).toBe(302)
+  })
+
+  it('and is set back keeps sessions in Redis that are in use', async () => {
+    const portal = await portalWithAda({ redis })
+    const visitor = await signIn(portal)
+    const key = `portal-sso:session:${sessionId(visitor, portal)}`
+    await redis.expire(key, 60)
+    await fromStart(portal, -60)
+    expect(await status(visitor, portal)).toBe(200)
+    expect(await redis.ttl(key)).toBeGreaterThan(1700)
   })
 })
 

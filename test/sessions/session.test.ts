@@ -397,6 +397,21 @@ describe('the session of a visitor without a cookie', () => {
       expect([cookie, await get(cookie)]).toEqual([cookie, 302])
   })
 
+  it('is one session, also for middleware that derives a request of its own', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(sso.session(), (req, _res, next) => {
+          Object.assign((Object.create(req) as typeof req).session, { derived: true })
+          next()
+        })
+        app.get('/session', (req, res) => void res.json(req.session))
+      },
+    })
+    const response = await new Visitor().get(`${portal.url}/session`)
+    expect(JSON.parse(response.body)).toMatchObject({ derived: true })
+    expect(response.headers.getSetCookie()).toHaveLength(1)
+  })
+
   it('is neither opened nor stored otherwise, and sets no cookie', async () => {
     const portal = await portalWithAda({ mount })
     for (const path of ['/', '/portal', '/fields', '/late', '/null']) {
@@ -426,6 +441,13 @@ describe('a session that nobody changes', () => {
           sso.markAuthenticated(req)
           res.send('marked')
         })
+        app.get('/count', (req, res) => {
+          const { user } = (req.session as unknown as { passport: { user: { visits?: { count: number } } } })
+            .passport
+          user.visits ??= { count: 0 }
+          user.visits.count++
+          res.json(user.visits)
+        })
         app.get('/dump', (req, res) => void res.json(req.session))
       },
     })
@@ -447,6 +469,7 @@ describe('a session that nobody changes', () => {
     // A page or a log line with the whole session does not contain the ID token.
     expect((await writes('/dump'))[1]).not.toContain('eyJ')
     expect((await writes('/portal'))[0]).toBe(0)
+    for (const count of [1, 2, 3]) expect(await writes('/count')).toEqual([1, JSON.stringify({ count })])
   })
 })
 
@@ -561,6 +584,27 @@ describe('the guard', () => {
   })
 })
 
+describe('a form of a user who cannot be checked again after its body was read', () => {
+  it('is refused with 503, but signs the user out', async () => {
+    let calls = Number.NEGATIVE_INFINITY
+    const ada = { id: '7', email: 'ada@example.com', name: 'Ada' }
+    const users: UserDirectory = {
+      findById: async () => (++calls === 2 ? Promise.reject(new Error('unavailable')) : ada),
+      findByEmail: async () => ada,
+      create: async () => ada,
+    }
+    const portal = await portalWithAda({ users, session: { userCacheSeconds: 0 } })
+    const [visitor] = [await signIn(portal), await signIn(portal)]
+    const sessions = () => portal.knex('sso_sessions').pluck('id')
+    calls = 0
+    expect((await visitor.post(`${portal.url}/account/security/end-others`, [])).status).toBe(503)
+    expect(await sessions()).toHaveLength(2)
+    calls = 0
+    expect((await visitor.post(`${portal.url}/logout`, [])).status).not.toBe(503)
+    expect(await sessions()).toHaveLength(1)
+  })
+})
+
 describe('signing out', () => {
   it('ends the session here, and shows a page that says so', async () => {
     const portal = await portalWithAda()
@@ -622,7 +666,7 @@ describe('sessions in Redis', () => {
     expect(seconds).toBeLessThanOrEqual(1800)
   })
 
-  it('make guarded pages answer 503 within 2 s, never "signed out", while Redis is down; they recover on their own', async () => {
+  it('make guarded pages respond with 503 within 2 s, never "signed out", while Redis is down; they recover on their own', async () => {
     const server = await startOwnRedis()
     open.push({ close: () => server.stop() })
     const redis = createClient({ url: server.url, socket: { reconnectStrategy: 50 } })
@@ -645,7 +689,7 @@ describe('sessions in Redis', () => {
 })
 
 describe('a session that Redis could not read', () => {
-  it('is not deleted, although pages answered 503 in the meantime', async () => {
+  it('is not deleted, although pages responded with 503 in the meantime', async () => {
     const client = await connectRedis()
     open.push({ close: () => client.close() })
     let isDown = false
@@ -840,6 +884,18 @@ describe('a host', () => {
     const portal = await portalWithAda({ users })
     provider.person = { sub: 'x', email: 'ad\u00e0@example.com', email_verified: true }
     expect(await status(await signIn(portal), portal)).toBe(302)
+  })
+
+  it('can mount `sso.session()` in an app of its own, and use `req.isAuthenticated` after it', async () => {
+    const portal = await portalWithAda({
+      mount(app, sso) {
+        app.use(express().use(sso.session()), sso.router())
+        app.get('/signed-in', (req, res) => void res.json(req.isAuthenticated()))
+      },
+    })
+    const isSignedIn = async (visitor: Visitor) => (await visitor.get(`${portal.url}/signed-in`)).body
+    expect(await isSignedIn(new Visitor())).toBe('false')
+    expect(await isSignedIn(await signIn(portal))).toBe('true')
   })
 
   it('can mount it into Express without effects on other routes', async () => {

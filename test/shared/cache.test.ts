@@ -37,6 +37,26 @@ describe('a cached value', () => {
     expect(await cached.get('ada')).toBe('value 3')
   })
 
+  it.each([
+    [3_600_000, 1],
+    [240_000, 240_000],
+  ])('is not used for longer because the clock was set back by %i ms', async (backMs, ageMs) => {
+    let count = 0
+    let failing = false
+    const load = async () => {
+      if (failing) throw new Error('unavailable')
+      return `value ${++count}`
+    }
+    const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 600_000 })
+    expect(await cached.get('ada')).toBe('value 1')
+    advance(ageMs)
+    failing = true
+    expect(await cached.get('ada', allowed)).toBe('value 1')
+    failing = false
+    advance(-backMs - 1)
+    expect(await cached.get('ada', allowed)).toBe('value 2')
+  })
+
   it('is loaded once for concurrent callers, but again for a caller for whom the result would be stale', async () => {
     const { load, loads } = slowSource()
     const cached = new StaleCache(load, { ttlMs: 5000, staleIfErrorMs: 60_000 })

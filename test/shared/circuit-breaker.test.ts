@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
 import { CircuitBreaker } from '../../lib/shared/circuit-breaker.ts'
 import { Outage } from '../../lib/shared/outage.ts'
@@ -80,6 +81,15 @@ describe('a circuit breaker', () => {
     await turn()
     expect(breaker.isOpen).toBe(false)
     expect(await breaker.run(works)).toBe('value')
+  })
+
+  it('admits calls to a node of a cluster that works, after one to another node has failed', async () => {
+    clock.back()
+    const breaker = createBreaker(never)
+    await expect(breaker.run(refused, refused)).rejects.toMatchObject(unavailable)
+    await expect(breaker.run(works, works)).rejects.toMatchObject(unavailable)
+    await sleep(300)
+    expect(await breaker.run(works, works)).toBe('value')
   })
 
   it('does not open for errors with which the service responds, which an attacker could provoke', async () => {

@@ -11,7 +11,7 @@ import { SessionConfirmation, type StartedSession } from '../../lib/sign-in/comp
 import { BlockedIdentitiesTable } from '../../lib/users/blocked-identities-table.ts'
 import { IdentitiesTable } from '../../lib/users/identities-table.ts'
 import { createBreakers } from '../../lib/web/core.ts'
-import { takeClock } from '../support/clock.ts'
+import { sharedClock, takeClock } from '../support/clock.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -32,7 +32,7 @@ describe.each(everyDatabase)('a newly started session (%s)', (_name, fresh) => {
   beforeEach(async () => {
     providersTable = openProvidersTable(knex)
     identities = new IdentitiesTable({ knex }, new BlockedIdentitiesTable({ knex }))
-    logoutTokens = new LogoutTokensTable(knex)
+    logoutTokens = new LogoutTokensTable({ clock: sharedClock, knex })
     endedSessions = 0
     provider = await providersTable.insert(newProvider({ portal: `portal-${++portals}`, enabled: true }))
     await linkAda()

@@ -72,7 +72,7 @@ describe('the cost of the login page', () => {
   })
 })
 
-describe('the kept login page', () => {
+describe('the cached login page', () => {
   it('is rendered once, whatever visitors send', async () => {
     await open()
     await see()

@@ -4,7 +4,7 @@ import type { RedisClientType } from 'redis'
 import { consoleLogger } from '../../lib/shared/logger.ts'
 import { RedeemedCodes } from '../../lib/sign-in/attempts.ts'
 import { createBreakers } from '../../lib/web/core.ts'
-import { takeTimers } from '../support/clock.ts'
+import { sharedClock, takeTimers } from '../support/clock.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { startPortal } from '../support/portal.ts'
 import { connectRedis, startOwnRedis } from '../support/redis.ts'
@@ -13,7 +13,12 @@ import { Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 let states = 0
-const coreOf = (knex: Knex) => ({ knex, prefix, breakers: createBreakers(knex, consoleLogger) })
+const coreOf = (knex: Knex) => ({
+  clock: sharedClock,
+  knex,
+  prefix,
+  breakers: createBreakers(knex, consoleLogger),
+})
 const newState = () => `state-${Date.now()}-${states++}`
 
 /** Ten requests on each of two instances, at the same time. */

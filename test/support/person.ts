@@ -70,7 +70,18 @@ const axeScript = fs.readFileSync(createRequire(import.meta.url).resolve('axe-co
 /** The script defines this in the page. */
 declare const axe: { run(options: RunOptions): Promise<AxeResults> }
 
-/** Problems that axe finds, and horizontal scrolling, in light and dark mode, on a desktop and two phones. */
+/** Labels of one word that take more than one line. */
+function brokenLabels(): string[] {
+  return [...document.querySelectorAll('button, .sso-button')].flatMap((button) => {
+    const label = button.textContent?.trim() ?? ''
+    const range = document.createRange()
+    range.selectNodeContents(button)
+    const lines = new Set([...range.getClientRects()].map(({ top }) => top))
+    return /^\p{L}+$/u.test(label) && lines.size > 1 ? [label] : []
+  })
+}
+
+/** Problems that axe finds, broken labels and horizontal scrolling, in light and dark mode, on a desktop and two phones. */
 export async function flaws({ page }: Person): Promise<string[]> {
   const found: string[] = []
   // A browser without fonts shows no text, so nothing would overflow or lack contrast.
@@ -80,6 +91,7 @@ export async function flaws({ page }: Person): Promise<string[]> {
     await page.setViewportSize({ width, height: 800 })
     const tooWide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)
     if (tooWide > 0) found.push(`scrolls sideways by ${tooWide} at ${width}`)
+    for (const label of await page.evaluate(brokenLabels)) found.push(`"${label}" is broken at ${width}`)
     if (width === 320) continue
     for (const colorScheme of ['light', 'dark'] as const) {
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' })

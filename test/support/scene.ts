@@ -39,6 +39,12 @@ export async function signIn({ portal, visitor }: Part, slug: string, returnTo =
 export const responseUrl = async (visitor: Visitor, started: Seen): Promise<string> =>
   (await visitor.get(started.location!)).location!
 
+export async function timed(send: () => Promise<Seen>): Promise<{ seen: Seen; ms: number }> {
+  const startedAt = performance.now()
+  const seen = await send()
+  return { seen, ms: performance.now() - startedAt }
+}
+
 /** The provider's page posts without our Lax cookies, because it is another site. Our page then posts with them. */
 export async function postResponse({ portal, visitor }: Part, providerPage: Seen): Promise<Seen> {
   const theirs = formIn(providerPage.body)

@@ -495,6 +495,13 @@ describe('counters', () => {
     expect(limiter.count(anyLimit, 'idle', 0).isOver).toBe(false)
   })
 
+  it('are not made by asking, so that an attacker with one address does not fill them with made-up names', () => {
+    const limiter = limiterWith(undefined)
+    for (let n = 0; n < 3; n++) limiter.count(anyLimit, 'idle')
+    for (let n = 0; n < 25_000; n++) limiter.count(anyLimit, `made-up ${n}`, 0)
+    expect(limiter.count(anyLimit, 'idle', 0).isOver).toBe(true)
+  })
+
   it('expire in time after the clock was set back', () => {
     const limiter = limiterWith(undefined)
     const clock = takeClock()

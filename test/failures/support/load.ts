@@ -45,7 +45,7 @@ export function signInPeople(provider: FaultyProvider): void {
   }
 }
 
-export const referenceOn = (body: string): string | undefined => />([A-Z0-9]{8})</.exec(body)?.[1]
+const referenceOn = (body: string): string | undefined => />([A-Z0-9]{8})</.exec(body)?.[1]
 
 /**
  * The light load of all scenarios: 20 signed-in clients that open a guarded page five times a second each, and one sign-in a second.

@@ -10,8 +10,8 @@ import { Load, people, type Sample, signInPeople } from './load.ts'
 export const slackMs = 1000
 /** Everything must work again within this time after a part is restored. */
 const recoveryMs = 10_000
-/** The log says this soon that an outage is over. It waits, because a part may fail again. */
-const overMs = 10_000
+/** The log line about the end of an outage comes within this time: not at once, because the part may fail again. */
+const endLogMs = 10_000
 const outageCodes = ['database_unavailable', 'session_unavailable']
 /** Live memory that an outage may add: caches and compiled code, not queues. */
 const heapGrowthBytes = 15_000_000
@@ -124,7 +124,7 @@ export class Scene {
     const restoredAt = performance.now()
     const recovered = await this.#recover(restoredAt)
     if (instance.logs.some(({ at, fields }) => at >= brokenAt && outageCodes.includes(String(fields.code))))
-      await this.#untilOver(restoredAt)
+      await this.#waitForEndLog(restoredAt)
     await load.stop()
     const heapAfter = Number(await instance.get('heap'))
     const outage = {
@@ -160,13 +160,13 @@ export class Scene {
     return false
   }
 
-  async #untilOver(restoredAt: number): Promise<void> {
-    while (performance.now() < restoredAt + overMs && this.instance.logs.at(-1)!.at < restoredAt + 1000)
+  async #waitForEndLog(restoredAt: number): Promise<void> {
+    while (performance.now() < restoredAt + endLogMs && this.instance.logs.at(-1)!.at < restoredAt + 1000)
       await delay(250)
   }
 }
 
-/** The log says once that the part has failed, and once that this is over. Each failed request shows the reference of these lines. */
+/** One log line at the start and one at the end, with the reference that each failed request shows. */
 export function expectOneOutage({ logs, all, brokenAt }: Outage): void {
   const lines = logs.filter(({ fields }) => fields.task === undefined)
   expect(lines.map(({ message }) => message)).toHaveLength(2)
