@@ -211,7 +211,8 @@ describe('the example portal, in a real browser', () => {
     withPerson(async (person) => {
       await person.signInAsAda(`${url}/portal`)
       await person.choose('Sign out')
-      expect(await person.title()).toBe('Sign out of Northwind ID?')
+      // Our page in between posts on by itself.
+      await person.page.getByRole('heading', { level: 1, name: 'Sign out of Northwind ID?' }).waitFor()
       await person.page.goto(`${url}/portal`)
       expect(await person.title()).toBe('Sign in to Equipment Portal')
     }))
