@@ -60,8 +60,11 @@ describe('a provider', () => {
       expect(statuses(ofKind(outage.all, 'start'))).toEqual([302])
       expect(statuses(ofKind(outage.all, 'callback'))).toEqual([303])
       expect(longestWait(outage, outage.all)).toBeLessThan(1000 + slackMs)
-      // One line for each failed sign-in.
-      expect(outage.logs.map(({ fields }) => fields.provider).sort()).toEqual([...broken.keys()].sort())
+      // One line for each failed sign-in, and one for each outage that a probe has confirmed.
+      const isRefusal = ({ message }: { message: string }) => message === 'a sign-in was refused'
+      const slugsOf = (logs: typeof outage.logs) => logs.map(({ fields }) => fields.provider).sort()
+      expect(slugsOf(outage.logs.filter(isRefusal))).toEqual([...broken.keys()].sort())
+      expect(slugsOf(outage.logs.filter((line) => !isRefusal(line)))).toEqual(['down', 'trickle'])
     } finally {
       for (const [slug, provider] of broken) if (slug !== 'down') await provider.close()
     }
