@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
 import {
@@ -450,6 +451,8 @@ describe('of all these secrets,', () => {
   it('none is in Redis, except session IDs as keys and the ID token as logout hint of the session', async () => {
     const texts: string[] = []
     let sessions = 0
+    // The counts of requests are sent once per second.
+    while ((await redis.keys('portal-sso:{limit}:*')).length === 0) await setImmediate()
     for await (const keys of redis.scanIterator()) {
       for (const key of keys) {
         const value = String(await redis.get(key))
