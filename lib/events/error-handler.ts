@@ -1,7 +1,7 @@
 import type { ErrorRequestHandler, Request, Response } from 'express'
-import { describeError, type ProblemCode } from '../shared/errors.ts'
+import { describeError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import { type Pages, toProblem } from '../web/pages.ts'
+import type { Pages } from '../web/pages.ts'
 import type { RefusalLog } from './refusal-log.ts'
 
 // Refusals of a deliberate action, not failures: recorded as an event, beside the log.

@@ -3,11 +3,10 @@ import type { RefusalLog } from '../events/refusal-log.ts'
 import { type LogoutToken, LogoutTokenError, readLogoutToken } from '../oidc/logout-token.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
-import { describeError } from '../shared/errors.ts'
+import { describeError, toProblem } from '../shared/errors.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { toProblem } from '../web/pages.ts'
 import type { Logout } from './logout.ts'
 
 export interface BackChannelModules {

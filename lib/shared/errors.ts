@@ -174,6 +174,25 @@ export function isConnectionError(error: unknown): boolean {
   )
 }
 
+/** The database responds, but is overloaded, full or read-only. */
+const databaseFailures =
+  /^(?:53|25006|ER_OPTION_PREVENTS_STATEMENT|ER_READ_ONLY_MODE|SQLITE_(?:BUSY|IOERR|CANTOPEN|FULL|READONLY))/
+
+/** Turns any error into a problem. Errors of others are distinguished only as far as it helps the user. */
+export function toProblem(error: unknown): PortalSsoError {
+  if (error instanceof PortalSsoError) return error
+  if (error instanceof ConfigurationError)
+    return new PortalSsoError('misconfigured', 'the application', { cause: error })
+  // Express refused to read the body or the URL: too large, not decodable, aborted. Checked before database failures, because an
+  // aborted request has the same code as a lost database connection.
+  const status = (error as { status?: unknown } | null)?.status
+  if (typeof status === 'number' && status >= 400 && status < 500)
+    return new PortalSsoError('request_invalid', 'the request', { cause: error })
+  if (isConnectionError(error) || databaseFailures.test(String((error as { code?: unknown } | null)?.code)))
+    return new PortalSsoError('database_unavailable', 'the database', { cause: error })
+  return new PortalSsoError('internal', 'an unexpected error', { cause: error })
+}
+
 /** Removes the SQL statement that Knex puts in front of a database error: its values are personal data. */
 export function stripSql(message: string): string {
   return message.replace(/^(?:select|insert into|update|delete from|with) [\s\S]* - /, '')

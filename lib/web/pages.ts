@@ -5,7 +5,7 @@ import ejs from 'ejs'
 import express, { type Request, type RequestHandler, type Response } from 'express'
 import helmet from 'helmet'
 import { LRUCache } from 'lru-cache'
-import { ConfigurationError, isConnectionError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import { ConfigurationError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
 import { type Locale, Locales } from './locale.ts'
@@ -265,25 +265,6 @@ export interface ProblemDetails {
   placeholders?: Record<string, string> | undefined
   /** where a JSON client sends the user; default the login page */
   login?: string | undefined
-}
-
-/** The database responds, but is overloaded, full or read-only. */
-const databaseFailures =
-  /^(?:53|25006|ER_OPTION_PREVENTS_STATEMENT|ER_READ_ONLY_MODE|SQLITE_(?:BUSY|IOERR|CANTOPEN|FULL|READONLY))/
-
-/** Turns any error into a problem. Errors of others are distinguished only as far as it helps the user. */
-export function toProblem(error: unknown): PortalSsoError {
-  if (error instanceof PortalSsoError) return error
-  if (error instanceof ConfigurationError)
-    return new PortalSsoError('misconfigured', 'the application', { cause: error })
-  // Express refused to read the body or the URL: too large, not decodable, aborted. Checked before database failures, because an
-  // aborted request has the same code as a lost database connection.
-  const status = (error as { status?: unknown } | null)?.status
-  if (typeof status === 'number' && status >= 400 && status < 500)
-    return new PortalSsoError('request_invalid', 'the request', { cause: error })
-  if (isConnectionError(error) || databaseFailures.test(String((error as { code?: unknown } | null)?.code)))
-    return new PortalSsoError('database_unavailable', 'the database', { cause: error })
-  return new PortalSsoError('internal', 'an unexpected error', { cause: error })
 }
 
 /** helmet's headers, which are the same for every page. */

@@ -6,8 +6,8 @@ import {
   describeError,
   EmailTakenError,
   PortalSsoError,
+  toProblem,
 } from '../../lib/shared/errors.ts'
-import { toProblem } from '../../lib/web/pages.ts'
 
 describe('describeError', () => {
   it('joins the messages of all causes, and adds codes that the messages lack', () => {
