@@ -39,8 +39,10 @@ export class Person {
     await page.getByRole('link', { name }).or(page.getByRole('button', { name })).click()
   }
 
-  title(): Promise<string> {
-    return this.page.getByRole('heading', { level: 1 }).innerText()
+  /** The heading of the page, where the browser has followed a page that navigates by itself. */
+  async title(): Promise<string> {
+    await this.page.locator('meta[http-equiv=refresh]').waitFor({ state: 'detached' })
+    return await this.page.getByRole('heading', { level: 1 }).innerText()
   }
 
   async reads(): Promise<string> {
