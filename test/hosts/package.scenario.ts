@@ -38,6 +38,12 @@ describe('the packed tarball', () => {
     expect(megabytes(installed)).toBeLessThan(1.7)
   })
 
+  it('contains a few scripts, because each one costs time at every start', () => {
+    const scripts = files.filter((file) => /^dist\/.*\.js$/.test(file))
+    expect(scripts).toEqual(expect.arrayContaining(['dist/index.js', 'dist/cli/portal-sso.js']))
+    expect(scripts.length).toBeLessThanOrEqual(30)
+  })
+
   it('contains every page that its documents link to, except pictures', () => {
     const missing = files
       .filter((file) => file.endsWith('.md'))
