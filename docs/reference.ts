@@ -1,5 +1,6 @@
 /**
- * `npm run reference`: writes docs/options.md from the comments of the options, and docs/settings.md from the table of settings.
+ * `npm run reference`: writes docs/options.md from the comments of the options, docs/settings.md from the table of settings, and
+ * docs/examples.md from the host applications that `npm run test:hosts` installs and runs.
  * The output is committed, so that readers find it in the repository. A test fails if it is out of date.
  */
 import fs from 'node:fs'
@@ -98,7 +99,52 @@ function readSettingComments(): Member[] {
   )
 }
 
+/** The host applications that are good examples, in `test/hosts/`. */
+const examples: readonly (readonly [title: string, file: string, sentence: string])[] = [
+  [
+    'TypeScript',
+    'express-5-typescript/host.ts',
+    'The type of `req.user` is declared once. The `tsconfig.json` needs `"module": "nodenext"` or `node20`.',
+  ],
+  [
+    'Your own table of users',
+    'objection/host.js',
+    'The users are rows of your own table, here with objection and name mappers.',
+  ],
+  [
+    'Your own express-session and Passport',
+    'own-session/host.js',
+    'The session belongs to the host, and passport-local signs users in until a provider is enabled.',
+  ],
+  [
+    'Behind nginx',
+    'behind-nginx/host.js',
+    'nginx terminates TLS and sends `X-Forwarded-Proto` and `X-Forwarded-For`. Its default buffers are large enough.',
+  ],
+  [
+    'NestJS',
+    'nest/main.ts',
+    'The plugin is a provider of the module, and its middleware runs before the controllers.',
+  ],
+  ['Two instances in one app', 'two-instances/host.js', 'Staff and customers sign in separately.'],
+]
+
+/** @returns the page of complete examples */
+export function examplesPage(): string {
+  const sections = examples.flatMap(([title, file, sentence]) => {
+    const code = fs.readFileSync(path.join(root, 'test/hosts', file), 'utf8').trim()
+    return [`## ${title}`, sentence, `\`\`\`${path.extname(file).slice(1)} run\n${code}\n\`\`\``]
+  })
+  const intro = [
+    '# Examples',
+    'Complete applications. `npm run test:hosts` installs each of them with the packed plugin, and signs a user in and out. They connect\ntheir provider at start, which a real portal leaves to its administrators.',
+    'To stop without cutting off responses, see [Deploy and stop](operations.md#deploy-and-stop). A page of your own replaces ours of the\nsame name in [`viewsDir`](options.md).',
+  ]
+  return `${[...intro, ...sections].join('\n\n')}\n`
+}
+
 if (process.argv[1] === import.meta.filename) {
   fs.writeFileSync(path.join(root, 'docs/options.md'), optionsPage())
   fs.writeFileSync(path.join(root, 'docs/settings.md'), settingsPage())
+  fs.writeFileSync(path.join(root, 'docs/examples.md'), examplesPage())
 }
