@@ -17,15 +17,16 @@ it.each(['portal-sso.css', 'admin.css'])('every class and custom property of %s 
   const all = textOf('views/assets', /\.css$/)
   const classes = new Set([...css.matchAll(/\.([a-z][\w-]*-[\w-]+)/g)].map(([, name]) => name!))
   expect(classes.size).toBeGreaterThan(50)
-  const unused = [...classes].filter((name) => {
-    const parts = name.split('-')
-    // A template can build a name: `admin-state-<%= state.tone %>`.
-    const prefixes = parts.slice(1).map((_, at) => `${parts.slice(0, at + 1).join('-')}-`)
-    const isBuilt = prefixes.some(
-      (prefix) => templates.includes(`${prefix}<%`) || templates.includes(`${prefix}\${`),
-    )
-    return !isBuilt && !new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(templates)
-  })
+  // A template can build a name: `admin-state-<%= state.tone %>`.
+  const built = templates
+    .replace(/<%.*?%>|\$\{.*?\}/gs, '*')
+    .matchAll(/(?<![\w*-])(?=[\w-]*\*)[\w*-]*-[a-z]*\*?/g)
+  const patterns = [...built].map(([name]) => new RegExp(`^${name.replaceAll('*', '[\\w-]+')}$`))
+  const unused = [...classes].filter(
+    (name) =>
+      !new RegExp(`(?<![\\w-])${name}(?![\\w-])`).test(templates) &&
+      !patterns.some((pattern) => pattern.test(name)),
+  )
   expect(unused).toEqual([])
   const properties = new Set([...css.matchAll(/(--[\w-]+):/g)].map(([, name]) => name!))
   expect([...properties].filter((name) => !all.includes(`var(${name})`))).toEqual([])
