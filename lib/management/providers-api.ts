@@ -279,7 +279,7 @@ export class ProvidersApi {
   }
 
   /**
-   * Shows a logo of its own before its name, on the login page and elsewhere. What is not needed to draw it, such as metadata, is not stored.
+   * Shows a logo of its own before its name, on the login page and elsewhere. Metadata and everything else that does not draw it is dropped.
    *
    * @param image a PNG or WebP file: at most 256 × 256 pixels and 20 KB
    * @throws ManagementError `invalid` for any other content, `not_found`

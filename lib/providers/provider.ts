@@ -63,7 +63,7 @@ const faultNames = {
   unusable: 'cannot be used for a sign-in',
 } as const
 
-/** What fails, for administrators: `the key set cannot be reached`. */
+/** The fault in words, for administrators: `the key set cannot be reached`. */
 export function describeHealth({ endpoint, fault }: ProviderHealth): string {
   return `${endpointNames[endpoint]} ${faultNames[fault]}`
 }

@@ -106,8 +106,9 @@ export const textByLanguage = (text: z.ZodType<string>) =>
     .refine((texts) => Object.keys(texts).every(canonicalLanguage), {
       error: 'write a language tag before each text, such as `de` or `pt-BR`',
     })
-    .transform((texts) =>
-      Object.fromEntries(Object.entries(texts).map(([tag, each]) => [canonicalLanguage(tag) ?? tag, each])),
+    .transform(
+      (texts): Record<string, string> =>
+        Object.fromEntries(Object.entries(texts).map(([tag, each]) => [canonicalLanguage(tag) ?? tag, each])),
     )
 
 /** @returns `undefined` for text that is no language tag, for which `Intl` may throw */

@@ -276,14 +276,15 @@ describe('names and notes', () => {
   })
 })
 
-describe('a provider with problems', () => {
-  async function fail(): Promise<void> {
-    const at = '2026-01-02T03:04:05.000Z'
-    const found = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
-    const { id } = await acme()
-    await portal.knex('sso_provider_health').insert({ provider_id: id, ...found, claimed_at: at, due_at: at })
-  }
+/** An outage of `acme`, as another instance has recorded it. */
+async function fail(): Promise<void> {
+  const at = '2026-01-02T03:04:05.000Z'
+  const found = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
+  const { id } = await acme()
+  await portal.knex('sso_provider_health').insert({ provider_id: id, ...found, claimed_at: at, due_at: at })
+}
 
+describe('a provider with problems', () => {
   it('stays on the login page with a mark and its link, but is not recommended', async () => {
     await portal.connect(provider, { slug: 'second', displayName: 'Second' })
     await portal.sso.providers.recommend('acme')
@@ -308,6 +309,25 @@ describe('a provider with problems', () => {
     expect(
       added.map((line) => line.trim()).filter((line) => !/^<\/?span/.test(line) || /problems/.test(line)),
     ).toEqual(['<span class="sso-problems">Has problems at the moment</span>'])
+  })
+})
+
+describe('the administrators’ pages of a provider with problems', () => {
+  it('show since when, what fails, the last check and the last sign-in', async () => {
+    await fail()
+    const admin = new Visitor({ 'x-admin': 'yes' })
+    const text = async (path: string) =>
+      (await admin.get(`${portal.url}/admin/sso${path}`)).body.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
+    expect(await text('/')).toContain('Has problems since 2 Jan 2026, 03:04 UTC')
+    const what = 'Since 2 Jan 2026, 03:04 UTC, the token endpoint cannot be reached.'
+    const checked = 'Last checked on 2 Jan 2026, 03:04 UTC.'
+    expect(await text('/acme')).toContain(`${what} ${checked} Nobody has signed in with it yet.`)
+    const at = new Date(Date.now() + 1000).toISOString()
+    const event = { portal: 'default', provider: 'acme', kind: 'signed-in', detail: '{}' }
+    await portal.knex('sso_events').insert({ id: 'signed-in', at, ...event })
+    expect(await text('/acme')).toContain(`${checked} The last sign-in was on `)
+    await portal.sso.providers.disable('acme')
+    expect(await text('/acme')).not.toContain('has problems')
   })
 })
 

@@ -1,7 +1,7 @@
 import type { Knex } from 'knex'
 import { addColumns, createTable } from '../tables.ts'
 
-/** What users see of a provider: its names by language, the sentence below its button, and its logo. */
+/** The names of a provider by language, the sentence below its button, and its logo. */
 export async function up(knex: Knex): Promise<void> {
   await addColumns(knex, 'sso_providers', 'labels', (table) => {
     table.text('labels').comment('JSON: display names by language')
