@@ -14,7 +14,7 @@ const interfaces: readonly (readonly [option: string, name: string, file: string
   ['', 'PortalSsoOptions', 'options.ts'],
   ['session', 'SessionLimits', 'sessions/session-limits.ts'],
   ['session', 'SessionOptions', 'options.ts'],
-  ['branding', 'Branding', 'web/pages.ts'],
+  ['branding', 'Branding', 'web/branding.ts'],
   ['registrationFields', 'RegistrationField', 'registration/registration-form.ts'],
   ['linking', 'LinkingOptions', 'options.ts'],
   ['rateLimits', 'RateLimits', 'web/rate-limit.ts'],

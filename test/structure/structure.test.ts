@@ -7,8 +7,7 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  // Three more with the logos of providers.
-  files: 211,
+  files: 213,
   lines: 33_000,
   callbackFiles: 49,
   callbackFunctions: 175,
