@@ -69,7 +69,11 @@ export class Mail {
       views.render(`mail/${view}.txt`, given, (value) => String(value)),
       views.render(`mail/${view}.html`, given),
     ])
-    const headers = { to: oneLine(to), subject: oneLine(subject), ...(this.#from && { from: this.#from }) }
+    const headers = {
+      to: oneLine(to),
+      subject: oneLine(subject.replace(/[\u2068\u2069]/g, '')),
+      ...(this.#from && { from: this.#from }),
+    }
     try {
       await withTimeout(sendTimeoutMs, this.#deliver({ ...headers, text, html }))
     } catch (error) {

@@ -112,11 +112,13 @@ export class Locales {
   #create(lang: string): Locale {
     this.#load(lang)
     const translate = this.#i18n.getFixedT(lang)
+    const isRightToLeft = translate('layout.direction') === 'rtl'
     // Bounded, because a part of a key can come from a provider.
     const texts = new LRUCache<string, string>({ max: 2000, memoMethod: (key) => translate(key) })
     return {
       lang,
-      t: (key, parameters) => (parameters ? translate(key, parameters) : texts.memo(key)),
+      t: (key, parameters) =>
+        parameters ? translate(key, isolate(parameters, isRightToLeft)) : texts.memo(key),
       localize: (text) => this.#localize(text, lang),
     }
   }
@@ -138,6 +140,23 @@ export class Locales {
     const found = [lang, lang.replace(/-.*/, '')].find((each) => Object.hasOwn(text, each))
     return text[found ?? this.#options.defaultLocale] as string
   }
+}
+
+/** URLs and identifiers, which users copy. */
+const copied = /^(?:https?:\S+|[\w-]{20,})$/
+const rightToLeftText = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/
+
+/** Names whose direction can differ from that of the sentence are isolated, or they would reorder the words around them. */
+function isolate(
+  parameters: Record<string, string | number>,
+  isRightToLeft: boolean,
+): Record<string, string | number> {
+  const entries = Object.entries(parameters)
+  if (!isRightToLeft && !entries.some(([, value]) => rightToLeftText.test(String(value)))) return parameters
+  const isName = (value: string | number) => typeof value === 'string' && !copied.test(value)
+  return Object.fromEntries(
+    entries.map(([name, value]) => [name, isName(value) ? `\u2068${value}\u2069` : value]),
+  )
 }
 
 /** Dates in the user's language. In the digits of our other numbers, which are not those of every reader of Arabic. */

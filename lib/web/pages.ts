@@ -224,12 +224,13 @@ export class Pages {
   #languageLinks({ lang: current }: Locale, page: MenuPage | undefined): LanguageLink[] | undefined {
     const { languages } = this.locales
     if (!page || languages.length === 1) return undefined
-    return languages.map((lang) => ({
+    const links = languages.map((lang) => ({
       lang,
       name: languageName(lang),
       href: `${page.path}?lang=${lang}${page.query}`,
       current: lang === current,
     }))
+    return links.sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   async #render(locale: Locale, view: string, locals: object): Promise<string> {

@@ -189,8 +189,8 @@ describe('the language menu', () => {
     const { body } = await open('/login?lang=en')
     expect(Object.keys(menuIn(body))).toEqual(expect.arrayContaining(['de', 'de-CH', 'en', 'he']))
     expect(menuIn(body)).not.toHaveProperty('nl')
-    expect(body).toMatch(/lang="he" hreflang="he" dir="auto">עברית<\/a>/)
-    expect(body).toMatch(/lang="en" hreflang="en" dir="auto" aria-current="true">English<\/a>/)
+    expect(body).toMatch(/lang="he" hreflang="he">עברית<\/a>/)
+    expect(body).toMatch(/lang="en" hreflang="en" aria-current="true">English<\/a>/)
     expect(body).toContain('<summary aria-label="Language: English">')
   })
 
@@ -252,6 +252,15 @@ describe('the provider', () => {
 
   it('is asked for what the administrator has set', async () => {
     expect(await uiLocales('/login/fixed?lang=en', english)).toBe('fi')
+  })
+})
+
+describe('a page from right to left', () => {
+  it('isolates names from the sentence around them', async () => {
+    const { body } = await open('/logout/done?lang=ar')
+    expect(langOf(body)).toBe('ar rtl')
+    expect(body).toContain('تم تسجيل خروجك من \u2068Personalportal\u2069.')
+    expect((await open('/logout/done?lang=de')).body).not.toMatch(/[\u2068\u2069]/)
   })
 })
 

@@ -269,7 +269,17 @@ describe('a failure', () => {
 })
 
 describe('the text of a problem', () => {
-  const afterAWhile: Record<string, RegExp> = { en: /in a few minutes/, de: /in einigen Minuten/ }
+  const afterAWhile: Record<string, RegExp> = {
+    ar: /بعد بضع دقائق/,
+    de: /in einigen Minuten/,
+    en: /in a few minutes/,
+    es: /dentro de unos minutos/,
+    fr: /dans quelques minutes/,
+    it: /tra qualche minuto/,
+    nl: /over enkele minuten/,
+    pl: /za kilka minut/,
+    pt: /dentro de alguns minutos/,
+  }
   const files = readdirSync(path.resolve(import.meta.dirname, '../../views/locales'))
 
   it.each(files.map((file) => path.parse(file).name))(
