@@ -15,15 +15,16 @@ import { consoleLogger, type Logger } from './shared/logger.ts'
 import type { RegistrationPolicy } from './sign-in/decide.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
+import { type Branding, brandingSchema } from './web/branding.ts'
 import { type InstanceNames, instanceNames } from './web/core.ts'
 import {
   assertLocales,
   assertLocalized,
   type LocaleTexts,
   type LocalizedText,
+  localizedText,
   offeredLanguages,
 } from './web/locale-texts.ts'
-import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
@@ -64,7 +65,7 @@ export interface PortalSsoOptions {
   registrationTerms?: LocalizedText | undefined
   /** How long sessions last, and how fast changes reach them. */
   session?: Partial<SessionOptions> | undefined
-  /** Name, logo and stylesheet of the pages. */
+  /** Name, logo, colour and links of the pages. */
   branding?: Partial<Branding> | undefined
   /**
    * Adds languages to those of the plugin, replaces single texts (`{ fr: { picker: { title: '…' } } }`, with the names of
@@ -167,14 +168,7 @@ const writeAddress = 'write an address such as `admin@example.com`, or several i
 const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)
 const cookieNameHint =
   'write 1 to 40 letters, digits, `-` or `_`, starting with neither `sso-` nor `__`: `__Host-` is added on https'
-const localized = (text: z.ZodString, example: string) =>
-  z.union([text, z.record(z.string(), text)], {
-    error: ({ input, errors }) =>
-      typeof input === 'string'
-        ? errors?.[0]?.[0]?.message
-        : `write a text, or one for each language such as \`${example}\``,
-  })
-const label = localized(z.string().min(1).max(100), "{ en: 'Team', de: 'Abteilung' }")
+const label = localizedText(z.string().min(1).max(100), "{ en: 'Team', de: 'Abteilung' }")
 const idleMinutes = z.number().positive().max(1440)
 const absoluteHours = z.number().positive().max(720)
 const writeTexts =
@@ -228,7 +222,10 @@ const schema = z.strictObject({
         pattern: z.instanceof(RegExp).refine(isSafePattern, unsafePattern).optional(),
         options: z
           .array(
-            z.strictObject({ value: z.string(), label: localized(z.string(), "{ en: 'Yes', de: 'Ja' }") }),
+            z.strictObject({
+              value: z.string(),
+              label: localizedText(z.string(), "{ en: 'Yes', de: 'Ja' }"),
+            }),
           )
           .optional(),
       }),
@@ -243,7 +240,7 @@ const schema = z.strictObject({
       'two fields have the same name',
     )
     .default([]),
-  registrationTerms: localized(z.string().min(1), "{ en: '/terms', de: '/agb' }").optional(),
+  registrationTerms: localizedText(z.string().min(1), "{ en: '/terms', de: '/agb' }").optional(),
   session: z
     .strictObject({
       idleMinutes: idleMinutes.default(30),
@@ -266,14 +263,7 @@ const schema = z.strictObject({
         .optional(),
     })
     .prefault({}),
-  branding: z
-    .strictObject({
-      name: localized(z.string().min(1).max(60), "{ en: 'Staff', de: 'Personal' }").default('Portal'),
-      logo: z.string().optional(),
-      stylesheet: z.string().optional(),
-      support: localized(z.string().max(200), "{ en: 'help@…', de: 'hilfe@…' }").optional(),
-    })
-    .prefault({}),
+  branding: brandingSchema,
   locales: z
     .record(
       z.string(),
@@ -434,6 +424,8 @@ function assertTexts(settings: Omit<CheckedOptions, 'secret' | 'classicLogin'>):
   assertLocales(settings)
   const languages = offeredLanguages(settings)
   const { branding, registrationFields, registrationTerms } = settings
+  for (const [at, { label }] of (branding.links ?? []).entries())
+    assertLocalized(`branding.links.${at}.label`, label, languages)
   assertLocalized('branding.name', branding.name, languages)
   assertLocalized('branding.support', branding.support, languages)
   assertLocalized('registrationTerms', registrationTerms, languages)

@@ -172,6 +172,21 @@ describe('invalid options: the message names the option and explains the correct
       { locales: { fr: { picker: { pageTitle: '$t(picker.title)' } } } },
       'locales.fr.picker.pageTitle: write the text without placeholders, not `$t(picker.title)`',
     ],
+    [{ branding: { accent: 'red' } }, 'branding.accent: write a colour such as `#7a1f5c`'],
+    [
+      { branding: { accent: '#fff;}body{display:none' } },
+      'branding.accent: write a colour such as `#7a1f5c`',
+    ],
+    ...['javascript:alert(1)', 'data:text/html,x', '//evil.example', '/\\evil.example', 'imprint'].map(
+      (href): [Record<string, unknown>, string] => [
+        { branding: { links: [{ label: 'Imprint', href }] } },
+        'branding.links.0.href: write a path such as `/imprint`, or an http, https or mailto URL',
+      ],
+    ),
+    [
+      { branding: { links: [{ label: {}, href: '/imprint' }] } },
+      'branding.links.0.label: add a text in the default language, `en`',
+    ],
     [{ classicLogin: { allow: true } }, 'classicLogin.allow: give a function: (req) => boolean'],
     [
       { logger: { info: () => {} } },

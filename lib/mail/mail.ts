@@ -1,7 +1,8 @@
 import { CheckError, describeError } from '../shared/errors.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
+import type { PageBranding } from '../web/branding.ts'
 import type { Locale } from '../web/locale.ts'
-import type { LocalBranding, Pages } from '../web/pages.ts'
+import type { Pages } from '../web/pages.ts'
 
 /** A mail, in the shape that nodemailer accepts. */
 export interface MailMessage {
@@ -49,7 +50,7 @@ export class Mail {
   }
 
   /** @param locale left out: English, for administrators */
-  branding(locale: Locale = this.#pages.locale()): LocalBranding {
+  branding(locale: Locale = this.#pages.locale()): PageBranding {
     return this.#pages.branding(locale)
   }
 

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
+import { z } from 'zod'
 import { ConfigurationError } from '../shared/errors.ts'
 
 /** Texts of one language by their names in `views/locales/en.json`, as nested objects. */
@@ -10,6 +11,15 @@ export interface LocaleTexts {
 
 /** A text of the host: one for all languages, or one for each, such as `{ en: 'Team', de: 'Abteilung' }`. */
 export type LocalizedText = string | Readonly<Record<string, string>>
+
+/** @param example of a record, for the message */
+export const localizedText = (text: z.ZodString, example: string) =>
+  z.union([text, z.record(z.string(), text)], {
+    error: ({ input, errors }) =>
+      typeof input === 'string'
+        ? errors?.[0]?.[0]?.message
+        : `write a text, or one for each language such as \`${example}\``,
+  })
 
 export interface LocaleOptions {
   /** language → texts that replace ours, or `false` for a language that the portal does not offer */

@@ -6,11 +6,13 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import helmet from 'helmet'
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import { accentStyles } from './accent.ts'
+import { type Branding, brandingIn, type PageBranding } from './branding.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
 import { type LanguageLink, languageName, type MenuPage, MenuPages } from './language-menu.ts'
 import { type Locale, Locales } from './locale.ts'
-import { type LocaleOptions, type LocalizedText, viewsDirectory } from './locale-texts.ts'
+import { type LocaleOptions, viewsDirectory } from './locale-texts.ts'
 import { acceptsHtml } from './request.ts'
 import type { PortalUrls } from './urls.ts'
 
@@ -61,24 +63,6 @@ export class Views {
     this.#templates.set(name, template)
     return template
   }
-}
-
-/** How the pages and mails present the portal. */
-export interface Branding {
-  /** The portal's name, 1 to 60 characters, perhaps one for each language. Default `Portal`. */
-  name: LocalizedText
-  /** URL of an image, on this site or https. Default none. */
-  logo?: string | undefined
-  /** URL of a stylesheet that is loaded after the plugin's own, on this site or https. Default none. */
-  stylesheet?: string | undefined
-  /** The support contact that users see, such as `it-help@example.com`: at most 200 characters, perhaps one for each language. Default none. */
-  support?: LocalizedText | undefined
-}
-
-/** The branding in one language. */
-export interface LocalBranding extends Omit<Branding, 'name' | 'support'> {
-  name: string
-  support: string | undefined
 }
 
 /** A link on the page of a problem. */
@@ -134,6 +118,8 @@ export interface PagesOptions extends LocaleOptions {
 export class Pages {
   readonly views: Views
   readonly locales: Locales
+  /** the colour that replaces the portal's accent in texts, because its contrast is too low */
+  readonly adjustedAccent: string | undefined
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
@@ -161,14 +147,24 @@ export class Pages {
     this.locales = new Locales(core, options)
     this.views = new Views(viewsDir)
     this.#secureHeaders = secureHeaders(branding)
-    this.#assetsVersion = fingerprintOf(assetsDirectory)
-    this.assets = express.static(assetsDirectory, {
+    const accent = branding.accent === undefined ? undefined : accentStyles(branding.accent)
+    this.adjustedAccent = accent?.adjusted
+    this.#assetsVersion = fingerprintOf(assetsDirectory, accent?.css)
+    const files = express.static(assetsDirectory, {
       cacheControl: false,
-      // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
-      setHeaders: (res) => res.setHeader('cache-control', 'private, max-age=31536000, immutable'),
+      setHeaders: setAssetHeaders,
       index: false,
       redirect: false,
     })
+    // A part of the one stylesheet: a second one would delay each first visit, and the policy forbids inline styles.
+    const stylesheet =
+      accent && readFileSync(path.join(assetsDirectory, 'portal-sso.css'), 'utf8') + accent.css
+    this.assets = (req, res, next) => {
+      const isRead = req.method === 'GET' || req.method === 'HEAD'
+      if (stylesheet === undefined || req.path !== '/portal-sso.css' || !isRead) return files(req, res, next)
+      setAssetHeaders(res)
+      res.type('css').send(stylesheet)
+    }
   }
 
   /** @param req left out: English, as on all administrators' pages */
@@ -176,9 +172,8 @@ export class Pages {
     return this.locales.resolve(req)
   }
 
-  branding({ localize }: Locale): LocalBranding {
-    const { name, support } = this.#branding
-    return { ...this.#branding, name: localize(name), support: support && localize(support) }
+  branding(locale: Locale): PageBranding {
+    return brandingIn(locale, this.#branding)
   }
 
   /** Sends a view with the status that `res` has. */
@@ -299,7 +294,7 @@ export interface ProblemDetails {
 }
 
 /** helmet's headers, which are the same for every page. */
-function secureHeaders({ logo, stylesheet }: Branding): ReadonlyMap<string, string> {
+function secureHeaders({ logo, logoDark, stylesheet }: Branding): ReadonlyMap<string, string> {
   const middleware = helmet({
     contentSecurityPolicy: {
       useDefaults: false,
@@ -309,7 +304,7 @@ function secureHeaders({ logo, stylesheet }: Branding): ReadonlyMap<string, stri
         // Forms that lead to another site use `sendRedirectPage`.
         formAction: ["'self'"],
         frameAncestors: ["'none'"],
-        imgSrc: ["'self'", 'data:', ...originOf(logo)],
+        imgSrc: ["'self'", 'data:', ...new Set([...originOf(logo), ...originOf(logoDark)])],
         scriptSrc: ["'self'"],
         styleSrc: ["'self'", ...originOf(stylesheet)],
       },
@@ -333,8 +328,13 @@ function originOf(address: string | undefined): string[] {
   return address && URL.canParse(address) ? [new URL(address).origin] : []
 }
 
-function fingerprintOf(directory: string): string {
-  const hash = createHash('sha256')
+function setAssetHeaders(res: Response): void {
+  // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
+  res.setHeader('cache-control', 'private, max-age=31536000, immutable')
+}
+
+function fingerprintOf(directory: string, generated = ''): string {
+  const hash = createHash('sha256').update(generated)
   const entries = readdirSync(directory, { recursive: true, withFileTypes: true })
   const files = entries
     .filter((entry) => entry.isFile())

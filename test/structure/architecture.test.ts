@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from '@jest/globals'
+import { examplesPage, optionsPage, settingsPage } from '../../docs/reference.ts'
 import { connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { problemStatus } from '../../lib/shared/errors.ts'
@@ -265,5 +266,15 @@ describe('the views', () => {
     expect(mails).toHaveLength(6)
     for (const { text } of mails)
       expect(text).not.toMatch(/<script|\son\w+=|javascript:|\b(href|src)=|url\(/i)
+  })
+})
+
+describe('the reference', () => {
+  it.each([
+    ['docs/options.md', optionsPage],
+    ['docs/settings.md', settingsPage],
+    ['docs/examples.md', examplesPage],
+  ])('%s is what `npm run reference` writes', (file, page) => {
+    expect(fs.readFileSync(path.join(root, file), 'utf8')).toBe(page())
   })
 })
