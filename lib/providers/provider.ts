@@ -87,15 +87,15 @@ function inLanguage(texts: Readonly<Record<string, string>>, lang: string): stri
 
 /** The provider's name on pages and in mails for users. */
 export function providerName(
-  { displayName, labels }: Pick<Provider, 'displayName' | 'labels'>,
-  lang: string,
+  { displayName = '', labels = {} }: Partial<Pick<Provider, 'displayName' | 'labels'>>,
+  { lang }: { lang: string },
 ): string {
   return inLanguage(labels, lang) ?? displayName
 }
 
 export function providerNote(
   { note, notes }: Pick<Provider, 'note' | 'notes'>,
-  lang: string,
+  { lang }: { lang: string },
 ): string | undefined {
   return inLanguage(notes, lang) ?? note
 }

@@ -76,12 +76,12 @@ function pickerLocals(urls: PortalUrls): SharedPage<PickerContent>['locals'] {
   return ({ notice, providers }, { lang, query }) => ({
     notice,
     providers: providers.map((provider) => ({
-      displayName: providerName(provider, lang),
-      note: providerNote(provider, lang),
+      displayName: providerName(provider, { lang }),
+      note: providerNote(provider, { lang }),
       href: urls.path(`/login/${provider.slug}`) + query,
       logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
       logo: presetOf(provider.preset)?.logo,
-      monogram: monogramOf(providerName(provider, lang)),
+      monogram: monogramOf(providerName(provider, { lang })),
       hue: hueOf(provider),
       // Nobody should be led to a provider that fails. It keeps its place, because everyone may try it.
       recommended: provider.recommended && !provider.hasProblems,
