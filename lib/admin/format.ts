@@ -63,5 +63,5 @@ export function providerBadge(provider: Provider) {
   const vendor = presetOf(preset)?.logo
   const logo = logoHash ? `providers/${logoHash}` : vendor && `logos/${vendor}.svg`
   const monogram = monogramOf(provider.displayName)
-  return { logo, monogram, hue: hueOf(provider) }
+  return { logo, own: logoHash !== undefined, monogram, hue: hueOf(provider) }
 }
