@@ -6,6 +6,7 @@ import { type PickerProvider, type ProvidersTable, providersPerPage } from '../p
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
+import { dateFormat } from '../web/locale.ts'
 import type { Pages, SharedPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { type PortalUrls, queryString } from '../web/urls.ts'
@@ -190,7 +191,7 @@ function sortByEmail(
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */
 function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): string | undefined {
   if (retireAt === undefined) return undefined
-  return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
+  return dateFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
 }
 
 export function monogramOf(displayName: string): string {
