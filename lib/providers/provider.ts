@@ -80,9 +80,11 @@ export interface Check {
   hint?: string
 }
 
-/** A text in the language of a page or mail: that of `pt-BR`, then of `pt`, then the fallback. */
+/** The text for the language of a page or mail. `pt-BR` also accepts `pt`, and `pt` the first of its regions. */
 function inLanguage(texts: Readonly<Record<string, string>>, lang: string): string | undefined {
-  return texts[lang] ?? texts[lang.replace(/-.*/, '')]
+  const exact = texts[lang] ?? texts[lang.replace(/-.*/, '')]
+  if (exact !== undefined) return exact
+  return Object.entries(texts).find(([tag]) => tag.startsWith(`${lang}-`))?.[1]
 }
 
 /** The provider's name on pages and in mails for users. */

@@ -217,6 +217,8 @@ describe('names and notes', () => {
       notes: { de: 'Neu hier? Nutzen Sie Acme.' },
     })
     expect((await acme()).labels).toEqual({ de: 'Kundenportal', 'pt-BR': 'Portal <b>' })
+    // The portal offers Portuguese without a region.
+    expect(await picker('pt-BR')).toContain('<bdi>Portal &lt;b&gt;</bdi>')
     const [english, german] = [await picker('en'), await picker('de-AT,de;q=0.9')]
     expect(english).toContain('<bdi>Acme</bdi>')
     expect(english).toMatch(/New here\? Use &lt;i&gt;Acme&lt;\/i&gt;\.<\/p>/)
