@@ -13,6 +13,7 @@ import type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { consoleLogger, type Logger } from './shared/logger.ts'
 import type { RegistrationPolicy } from './sign-in/decide.ts'
+import type { PickerOptions } from './sign-in/picker-route.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
 import { type InstanceNames, instanceNames } from './web/core.ts'
@@ -59,6 +60,8 @@ export interface PortalSsoOptions {
   session?: Partial<SessionOptions> | undefined
   /** Name, logo and stylesheet of the pages. */
   branding?: Partial<Branding> | undefined
+  /** How users choose a provider on the login page. */
+  picker?: Partial<PickerOptions> | undefined
   /** A folder whose EJS templates replace those of the same name in `views`. Default none. */
   viewsDir?: string | undefined
   /** Requests for which `allow` returns true may use the host's classic login although a provider is enabled. Default none. */
@@ -244,6 +247,9 @@ const schema = z.strictObject({
       stylesheet: z.string().optional(),
       support: z.string().max(200).optional(),
     })
+    .prefault({}),
+  picker: z
+    .strictObject({ mode: z.enum(['list', 'email']).optional(), skipSingle: z.boolean().default(false) })
     .prefault({}),
   viewsDir: z.string().refine(isFolder, 'write the path of an existing folder').optional(),
   classicLogin: z

@@ -61,9 +61,10 @@ export function limitSignIns(modules: RateLimitModules): RequestHandler {
   return (req, res, next) => (/^\/callback(?:\/|$)/i.test(req.path) ? callback : start)(req, res, next)
 }
 
-export function limitPicker(modules: RateLimitModules): RequestHandler {
+/** @param name of a counter of its own, with the limit of a start */
+export function limitPicker(modules: RateLimitModules, name: 'picker' | 'email'): RequestHandler {
   const { rateLimits } = modules
-  return rateLimits ? limitClients(modules, rateLimits, 'start', 'picker') : (_req, _res, next) => next()
+  return rateLimits ? limitClients(modules, rateLimits, 'start', name) : (_req, _res, next) => next()
 }
 
 /** Limits refusals of the host's own login page: each of them costs a row. */

@@ -59,7 +59,6 @@ export const viewHelpers = { day, moment: dateTime, count, maxCounted, upTo, sen
 
 /** The mark before a provider's name, the same as on the login page. */
 export function providerBadge(provider: Provider) {
-  const logo = presetOf(provider.preset)?.logo
   const monogram = monogramOf(provider.displayName)
-  return { logo: logo && `logos/${logo}.svg`, monogram, hue: hueOf(provider) }
+  return { logo: presetOf(provider.preset)?.logo, monogram, hue: hueOf(provider) }
 }

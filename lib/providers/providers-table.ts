@@ -70,8 +70,10 @@ export interface ProviderSelection {
   enabled?: boolean | undefined
   /** text in the display name or the slug; ASCII letters match in either case */
   search?: string | undefined
-  /** these come first */
+  /** these come first, before the hidden ones that other domains find */
   emailDomain?: string | undefined
+  /** only those that the login page lists */
+  shown?: boolean | undefined
   slugs?: readonly string[] | undefined
   ids?: readonly string[] | undefined
   issuers?: readonly string[] | undefined
@@ -102,13 +104,20 @@ const connectedState = `select id, version, enabled, reauthentication, retire_at
 /** The members of an enabled provider that the login page needs. */
 export type PickerProvider = Pick<
   Provider,
-  'slug' | 'displayName' | 'preset' | 'recommended' | 'position' | 'reauthentication' | 'retireAt'
+  | 'slug'
+  | 'displayName'
+  | 'preset'
+  | 'recommended'
+  | 'position'
+  | 'reauthentication'
+  | 'retireAt'
+  | 'showOnPicker'
 >
 
 // Written out, because this statement runs for each login page, and knex's builder costs more CPU than the driver.
-const enabledForPicker = `select slug, display_name, preset, recommended, position, reauthentication, retire_at
+const enabledForPicker = `select slug, display_name, preset, recommended, position, reauthentication, retire_at, show_on_picker
   from sso_providers where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
-  order by recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
+  order by show_on_picker desc, recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -150,7 +159,7 @@ export class ProvidersTable {
   }
 
   /**
-   * The first page and one more, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
+   * The first page and one more, hidden ones last, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
    * which is sent after they have arrived, so that each of them sees every earlier change.
    */
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
@@ -171,13 +180,14 @@ export class ProvidersTable {
   }
 
   #selected(portal: string, selection: ProviderSelection): Knex.QueryBuilder {
-    const { enabled, search, emailDomain, ids, issuers, slugs, after, limit } = selection
+    const { enabled, search, emailDomain, ids, issuers, shown, slugs, after, limit } = selection
     const query = this.#rows().where({ portal })
     if (enabled)
       query.where({ enabled: true }).where((now) => {
         // After its retirement date a provider is disabled, even if the row is still enabled.
         now.whereNull('retire_at').orWhere('retire_at', '>', new Date().toISOString())
       })
+    if (shown) query.where({ show_on_picker: true })
     for (const [column, values] of Object.entries({ id: ids, issuer: issuers, slug: slugs }))
       if (values) query.whereIn(column, values)
     if (search !== undefined) {
@@ -192,7 +202,7 @@ export class ProvidersTable {
         query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
     }
     if (emailDomain !== undefined)
-      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end", [
+      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end, show_on_picker desc", [
         domainsColumn,
         emailDomain,
         domainsColumn,
@@ -502,6 +512,7 @@ type PickerRow = Pick<Provider, 'slug' | 'preset' | 'position'> & {
   recommended: unknown
   reauthentication: Provider['reauthentication'] | null
   retire_at: string | null
+  show_on_picker: unknown
 }
 
 function pickerProvider(row: PickerRow): PickerProvider {
@@ -514,6 +525,7 @@ function pickerProvider(row: PickerRow): PickerProvider {
     recommended: Boolean(recommended),
     reauthentication: reauthentication ?? undefined,
     retireAt: row.retire_at ?? undefined,
+    showOnPicker: Boolean(row.show_on_picker),
   }
 }
 

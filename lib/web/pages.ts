@@ -121,7 +121,7 @@ const retryAfterSeconds = 5
 export interface SharedPage<Content> {
   /** everything that the page depends on, without anything that only one visitor may see */
   content: Content
-  /** Depends on its arguments only. @param visitor.query is appended to links as it is */
+  /** Depends on its arguments only. @param visitor.query is appended to links: as it is, or with `&` in place of its `?` */
   locals(content: Content, visitor: { lang: string; query: string }): object
   /** the visitor's own, such as `?returnTo=%2Fportal` */
   query: string
@@ -144,13 +144,13 @@ export class Pages {
   readonly #urls: PortalUrls
   readonly #locales = new Locales(viewsDirectory)
   readonly #secureHeaders: ReadonlyMap<string, string>
-  /** Pages, split where the visitor's query belongs. Bounded, because visitors choose the language and the marks. */
+  /** Pages, split at the `?` or `&` before the visitor's query. Bounded, because visitors choose the language and the marks. */
   readonly #sharedPages = new LRUCache<string, string[]>({
     maxSize: maxSharedCharacters,
     sizeCalculation: (parts, key) => key.length + parts.reduce((sum, { length }) => sum + length, 1),
   })
   /** Stands for the visitor's query. Random, so that no provider's name can contain it. */
-  readonly #queryMark = `?${randomBytes(16).toString('hex')}`
+  readonly #queryMark = randomBytes(16).toString('hex')
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
 
@@ -197,10 +197,11 @@ export class Pages {
     const key = JSON.stringify([view, lang, content])
     let parts = this.#sharedPages.get(key)
     if (!parts) {
-      parts = (await render(this.#queryMark)).split(this.#queryMark)
+      parts = (await render(`?${this.#queryMark}`)).split(new RegExp(`(\\?|&amp;)${this.#queryMark}`))
       this.#sharedPages.set(key, parts)
     }
-    this.#send(res, parts.join(ejs.escapeXML(query)))
+    const own = ejs.escapeXML(query.slice(1))
+    this.#send(res, parts.map((part, at) => (at % 2 === 0 ? part : own && part + own)).join(''))
   }
 
   async #render(locale: Locale, view: string, locals: object): Promise<string> {
