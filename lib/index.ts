@@ -22,7 +22,7 @@ export type { Logger } from './shared/logger.ts'
 export type { RegistrationPolicy } from './sign-in/decide.ts'
 export type { PickerOptions } from './sign-in/picker-route.ts'
 export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
-export type { Branding } from './web/pages.ts'
+export type { Branding, BrandingLink } from './web/branding.ts'
 export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.

@@ -16,8 +16,8 @@ import type { RegistrationPolicy } from './sign-in/decide.ts'
 import type { PickerOptions } from './sign-in/picker-route.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
+import { type Branding, brandingSchema } from './web/branding.ts'
 import { type InstanceNames, instanceNames } from './web/core.ts'
-import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
@@ -58,7 +58,7 @@ export interface PortalSsoOptions {
   registrationTerms?: string | undefined
   /** How long sessions last, and how fast changes reach them. */
   session?: Partial<SessionOptions> | undefined
-  /** Name, logo and stylesheet of the pages. */
+  /** Name, logo, colour and links of the pages. */
   branding?: Partial<Branding> | undefined
   /** How users choose a provider on the login page. */
   picker?: Partial<PickerOptions> | undefined
@@ -240,14 +240,7 @@ const schema = z.strictObject({
         .optional(),
     })
     .prefault({}),
-  branding: z
-    .strictObject({
-      name: z.string().min(1).max(60).default('Portal'),
-      logo: z.string().optional(),
-      stylesheet: z.string().optional(),
-      support: z.string().max(200).optional(),
-    })
-    .prefault({}),
+  branding: brandingSchema,
   picker: z
     .strictObject({ mode: z.enum(['list', 'email']).optional(), skipSingle: z.boolean().default(false) })
     .prefault({}),
