@@ -109,7 +109,8 @@ export function emailRoute(core: Core, modules: PickerModules): RequestHandler {
     const provider = await breakers.database.run(() => findByDomain(portal, domainOf(email), modules))
     if (!provider) return res.redirect(303, urls.path('/login', { by: 'list', unmatched: '1', ...own }))
     const href = urls.path(`/login/${provider.slug}`, own)
-    await sendRedirectPage(modules.pages, req, res, { href, name: buttonNameOf(provider) })
+    const locals = { anotherHref: urls.path('/login', { by: 'list', ...own }) }
+    await sendRedirectPage(modules.pages, req, res, { href, name: buttonNameOf(provider), locals })
   })
 }
 

@@ -244,6 +244,8 @@ describe('the login page that asks for the e-mail address', () => {
     expect(text).toContain(
       'url=/login/north?returnTo=%2Fportal&amp;acr_values=mfa&amp;login_hint=ada%40north.example"',
     )
+    // In case the provider does not respond.
+    expect(text).toContain('href="/login?by=list&amp;returnTo=%2Fportal')
   })
 
   it('shows the same page if no provider serves the domain, and if several do', async () => {
@@ -315,6 +317,23 @@ describe('a hidden provider', () => {
     expect((await post('', 'ada@customer.example')).text).toContain('url=/login/customer?')
     const found = linksOf(await see('?email=ada@customer.example'))
     expect(found[0]).toBe('/login/customer?login_hint=ada%40customer.example')
+  })
+
+  it('is offered as another way to sign in only to users with an address of its domains', async () => {
+    await open({ mailer: async () => {} })
+    await insert('customer', { emailDomains: ['customer.example'], showOnPicker: false })
+    const offered = async (email: string) => {
+      provider.person = { ...provider.person, email, email_verified: false }
+      return linksOf((await new Visitor().open(`${portal.url}/login/acme`)).body).join()
+    }
+    expect(await offered('ada@customer.example')).toContain('/login/customer?')
+    expect(await offered('ada@elsewhere.example')).not.toContain('/login/customer')
+    provider.person = { ...provider.person, email_verified: true }
+    await portal.sso.users.create({ email: 'ada@elsewhere.example', name: 'Ada', fields: {} })
+    const visitor = new Visitor()
+    const { body } = await visitor.open(`${portal.url}/login/acme?returnTo=/account/security`)
+    expect(body).toContain('value="acme"')
+    expect(body).not.toContain('value="customer"')
   })
 
   it('is shown to a browser that used it last', async () => {
