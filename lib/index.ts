@@ -23,6 +23,7 @@ export type { RegistrationPolicy } from './sign-in/decide.ts'
 export type { PickerOptions } from './sign-in/picker-route.ts'
 export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 export type { Branding, BrandingLink } from './web/branding.ts'
+export type { LocaleTexts, LocalizedText } from './web/locale-texts.ts'
 export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.

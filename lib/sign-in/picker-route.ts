@@ -2,11 +2,12 @@ import type { Request, RequestHandler, Response } from 'express'
 import { readLoginHint } from '../oidc/authorization-response.ts'
 import { servesDomain } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName, providerNote } from '../providers/provider.ts'
 import { type PickerProvider, type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
+import { dateFormat } from '../web/locale.ts'
 import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { type PortalUrls, queryString } from '../web/urls.ts'
@@ -41,7 +42,10 @@ interface PickerContent {
   hasOther: boolean
 }
 
-type ListedProvider = Omit<PickerProvider, 'reauthentication' | 'showOnPicker'> & { lastUsed: boolean }
+type ListedProvider = Omit<PickerProvider, 'health' | 'reauthentication' | 'showOnPicker'> & {
+  lastUsed: boolean
+  hasProblems: boolean
+}
 
 /** The enabled providers of a portal, as far as the login page needs them. */
 interface Offers {
@@ -109,8 +113,9 @@ export function emailRoute(core: Core, modules: PickerModules): RequestHandler {
     const provider = await breakers.database.run(() => findByDomain(portal, domainOf(email), modules))
     if (!provider) return res.redirect(303, urls.path('/login', { by: 'list', unmatched: '1', ...own }))
     const href = urls.path(`/login/${provider.slug}`, own)
+    const { lang } = modules.pages.locale(req)
     const locals = { anotherHref: urls.path('/login', { by: 'list', ...own }) }
-    await sendRedirectPage(modules.pages, req, res, { href, name: buttonNameOf(provider), locals })
+    await sendRedirectPage(modules.pages, req, res, { href, name: buttonNameOf(provider, lang), locals })
   })
 }
 
@@ -208,15 +213,10 @@ function ownQuery({ query }: Request): Record<string, string | undefined> {
 }
 
 function listLocals(urls: PortalUrls) {
-  return (
-    { notice, hasOther, providers }: PickerContent,
-    { lang, query }: { lang: string; query: string },
-  ) => ({
+  return ({ notice, hasOther, providers }: PickerContent, visitor: { lang: string; query: string }) => ({
     notice,
-    providers: providers.map((provider) =>
-      button(provider, { lang, href: urls.path(`/login/${provider.slug}`) + query }),
-    ),
-    emailHref: hasOther ? otherHref(urls, 'email', query) : undefined,
+    providers: providers.map((provider) => button(urls, provider, visitor)),
+    emailHref: hasOther ? otherHref(urls, 'email', visitor.query) : undefined,
   })
 }
 
@@ -235,32 +235,54 @@ function otherHref(urls: PortalUrls, by: 'email' | 'list', query: string): strin
   return urls.path('/login', { by }) + query.replace('?', '&')
 }
 
-function button(provider: ListedProvider, { href, lang }: { href: string; lang: string }) {
-  const displayName = buttonNameOf(provider)
+function button(
+  urls: PortalUrls,
+  provider: ListedProvider,
+  { lang, query }: { lang: string; query: string },
+) {
+  const href = urls.path(`/login/${provider.slug}`) + query
+  const displayName = buttonNameOf(provider, lang)
   return {
     displayName,
+    note: providerNote(provider, lang),
     href,
+    logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
     logo: presetOf(provider.preset)?.logo,
     monogram: monogramOf(displayName),
     hue: hueOf(provider),
-    recommended: provider.recommended,
+    // Nobody should be led to a provider that fails. It keeps its place, because everyone may try it.
+    recommended: provider.recommended && !provider.hasProblems,
+    hasProblems: provider.hasProblems,
     lastUsed: provider.lastUsed,
     until: lastDayOf(provider, lang),
   }
 }
 
 /** A name that the administrator chose tells two providers of one vendor apart. */
-function buttonNameOf({ displayName, preset: name }: Pick<Provider, 'displayName' | 'preset'>): string {
-  const preset = presetOf(name)
-  return (displayName === preset?.displayName && preset.buttonName) || displayName
+function buttonNameOf(provider: Pick<Provider, 'displayName' | 'labels' | 'preset'>, lang: string): string {
+  const [name, preset] = [providerName(provider, lang), presetOf(provider.preset)]
+  return (name === preset?.displayName && preset.buttonName) || name
 }
 
-/** Picks the members, because everything that this returns is part of the cached page's key. */
+/**
+ * Picks the members, because everything that this returns is part of the cached page's key. Of the health only whether there are
+ * problems: visitors must not learn since when a customer's employees cannot sign in.
+ */
 function toListed(providers: readonly PickerProvider[], lastSlug: string | undefined): ListedProvider[] {
-  return providers.map(({ displayName, position, preset, recommended, retireAt, slug }) => {
-    const lastUsed = slug === lastSlug
-    return { displayName, lastUsed, position, preset, recommended, retireAt, slug }
-  })
+  return providers.map((provider) => ({
+    displayName: provider.displayName,
+    labels: provider.labels,
+    logoHash: provider.logoHash,
+    note: provider.note,
+    notes: provider.notes,
+    position: provider.position,
+    preset: provider.preset,
+    recommended: provider.recommended,
+    retireAt: provider.retireAt,
+    slug: provider.slug,
+    lastUsed: provider.slug === lastSlug,
+    hasProblems: provider.health !== undefined,
+  }))
 }
 
 /** Providers for the domain of `?email=` come first, also hidden ones. The user may still choose any. */
@@ -350,7 +372,7 @@ function matches(name: string, search = ''): boolean {
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */
 function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): string | undefined {
   if (retireAt === undefined) return undefined
-  const format = new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long', year: 'numeric' })
+  const format = dateFormat(lang, { day: 'numeric', month: 'long', year: 'numeric' })
   return format.format(Date.parse(retireAt) - 1)
 }
 
