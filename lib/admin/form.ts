@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { ProviderTestError } from '../management/save-provider.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import type { Check } from '../providers/provider.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { slugSchema } from '../providers/provider.ts'
 import { isSecret, settingNamesWhere, settingsOf, settings as settingsTable } from '../providers/settings.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'

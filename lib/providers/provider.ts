@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { StoredSettings } from './settings.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. Its secrets are not part of it and never leave the table. */

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import { DAY } from '../shared/time.ts'
 
 export const clientAuthentications = [
