@@ -40,6 +40,7 @@ export interface ConnectionContext {
   readonly clock: Core['clock']
   readonly urls: PortalUrls
   readonly attempts: Attempts
+  readonly pages: Pages
   readonly providersTable: ProvidersTable
   readonly healthProbes: HealthProbes
   readonly outbound: HttpClients
@@ -101,7 +102,11 @@ export class ProviderConnection {
    * @throws PortalSsoError `provider_unavailable` or `provider_error` if the provider has no usable metadata, `provider_error` if its
    * secret cannot be read
    */
-  async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
+  async begin(
+    req: Request,
+    res: Response,
+    request: Omit<Begin, 'step' | 'uiLocales' | 'onRedirectUrl'>,
+  ): Promise<string> {
     const strategyName = await this.#readyStrategy()
     const now = Date.now()
     this.#unansweredSince ??= now
@@ -110,7 +115,8 @@ export class ProviderConnection {
       this.#context.healthProbes.suspect(this.provider)
     }
     return await new Promise((resolve, reject) => {
-      const step = { ...request, step: 'begin', onRedirectUrl: resolve } satisfies Begin
+      const uiLocales = this.#context.pages.locales.remember(req, res)
+      const step = { ...request, step: 'begin', uiLocales, onRedirectUrl: resolve } satisfies Begin
       const run = this.#context.passport.authenticate(strategyName, step as object) as RequestHandler
       run(req, res, reject)
     })
