@@ -120,6 +120,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
     }),
     management: { ...core, ...shared, connectedProviders: signIn.connectedProviders },
     posted: [web.refuseCrossSitePosts, web.form, web.upload, sessions.revalidate],
+    picker: settings.picker,
     rateLimits: settings.rateLimits,
     registration,
     serviceHealth: new ServiceHealth(core, redis, settings.session.userCacheSeconds),

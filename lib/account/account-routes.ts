@@ -170,7 +170,7 @@ async function readLinkable(
 ) {
   const search = readSearch(query.q)
   const limit = providersPerPage + 1
-  const found = await providersTable.listEnabled(portal, { search, limit })
+  const found = await providersTable.listEnabled(portal, { search, shown: true, limit })
   const hasMore = found.length === limit
   const isSearchable = hasMore || search !== undefined
   const linkable = found

@@ -1,6 +1,8 @@
 import type { Request, Response } from 'express'
+import { servesDomain } from '../oidc/vouches.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
+import { domainOf } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
@@ -94,9 +96,13 @@ export class EmailVerificationPages {
   }
 
   /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns({ pending: { portal, returnTo }, provider }: RegistrationStep): Promise<object[]> {
+  async #otherSignIns({ pending, provider }: RegistrationStep): Promise<object[]> {
+    const { identity, portal, returnTo } = pending
+    const domain = domainOf(identity.email ?? '')
     const enabled = await this.#table.listEnabled(portal)
-    const others = enabled.filter(({ id }) => id !== provider.id)
+    const others = enabled.filter(
+      (each) => each.id !== provider.id && (each.showOnPicker || servesDomain(each, domain)),
+    )
     return [...others, provider].map(({ id, slug, displayName }) => {
       const sameProvider = id === provider.id
       const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
