@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import type { Request } from 'express'
 import type { Knex } from 'knex'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { EventSettings } from './events/event-log.ts'
 import type { Mailer } from './mail/mail.ts'
 import { isAddressRange } from './oidc/address-rules.ts'
