@@ -86,6 +86,13 @@ export const peopleStates: PageState[] = [
   { name: 'picker-search', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=company+3') },
   { name: 'picker-no-match', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=nobody') },
   {
+    name: 'picker-arabic-languages',
+    open: async (page, scene) => {
+      await open(page, scene, '/login?lang=ar')
+      await page.locator('.sso-languages summary').click()
+    },
+  },
+  {
     name: 'picker-after-sign-out',
     open: async (page, scene) => {
       await arriveAsAda(page, scene, '/logout', 'tailspin')
