@@ -129,6 +129,13 @@ export const peopleStates: PageState[] = [
   { name: 'picker-no-match', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=nobody') },
   { name: 'picker-problems', open: (page, scene) => openWithMarks(page, scene, '/login') },
   {
+    name: 'picker-arabic-languages',
+    open: async (page, scene) => {
+      await open(page, scene, '/login?lang=ar')
+      await page.locator('.sso-languages summary').click()
+    },
+  },
+  {
     name: 'picker-after-sign-out',
     open: async (page, scene) => {
       await arriveAsAda(page, scene, '/logout', 'tailspin')
