@@ -60,6 +60,8 @@ export interface Setting<Value = unknown> {
   required?: true
   /** Where the form shows it; default `protocol`. */
   section?: 'basic' | 'protocol' | 'email' | 'network'
+  /** Whether the form of a new provider sets it by the answer to "Whose addresses do you trust?". */
+  askedAsTrust?: true
   /** Only forms of these presets show it. */
   presets?: readonly string[]
 }
@@ -146,7 +148,6 @@ export const settings = {
     label: 'Client secret expires',
     hint: 'As shown in the provider’s console. We warn you 60, 30, 7 and 1 days before.',
     control: 'date',
-    section: 'basic',
   }),
   /** How the portal authenticates to the provider. Omitted: found by the connection test. */
   clientAuthentication: setting({
@@ -261,6 +262,7 @@ export const settings = {
   emailDomains: setting({
     ...listOf(emailDomain, 100),
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--email-domain <domain...>',
     label: 'E-mail domains',
     hint: 'Addresses of other domains are never trusted. Empty: any domain.',
@@ -271,6 +273,7 @@ export const settings = {
   trustsEmail: setting({
     ...onOff,
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--trusts-email',
     label: 'Trust every e-mail address from this provider',
     warning:
