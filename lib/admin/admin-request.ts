@@ -73,6 +73,8 @@ export async function findProvider({ options, providers, req }: AdminRequest): P
 const messages = {
   connected: 'Saved as a draft. Nobody sees it yet.',
   saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
+  logoSaved: 'Saved. The login page shows the new logo.',
+  logoRemoved: 'The logo is removed.',
   tested: 'Tested just now.',
   testedSome: 'Some providers were not tested because it took too long. Test them on their own pages.',
   enabled: 'Enabled. Everyone can sign in with it now.',

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { ProviderTestError } from '../management/save-provider.ts'
 import { isTrustAnswer, settingsOfTrust } from '../oidc/vouches.ts'
 import { type Preset, type TrustChoice, usualTrust } from '../providers/presets/preset.ts'
@@ -118,7 +118,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
     name,
     control,
     missing: `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`,
-    wide: ['parameters', 'textarea', 'list'].includes(control) || undefined,
+    wide: setting.wide ?? (['parameters', 'textarea', 'list'].includes(control) || undefined),
     options: choices && [
       { value: '', label: emptyChoice },
       ...choices.map((value) => ({ value, label: effects ? `${value}: ${effects[value]}` : value })),
@@ -131,6 +131,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
 }
 
 const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> = {
+  page: 'Login page',
   protocol: 'Protocol',
   email: 'E-mail addresses',
   network: 'Sign-out and network',

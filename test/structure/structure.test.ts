@@ -13,7 +13,7 @@ const bounds: StructureNumbers = {
   callbackFunctions: 175,
   // One of them marks the code as redeemed. With Redis, there are five.
   callbackStatements: 6,
-  startFiles: 28,
+  startFiles: 29,
   startFunctions: 72,
   startStatements: 1,
   settingFiles: 8,

@@ -1,5 +1,5 @@
 import { Argument, Option } from 'commander'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { ProviderInput } from '../../management/provider-input.ts'
 import { providerUrls } from '../../management/provider-urls.ts'
 import type { Preset } from '../../providers/presets/preset.ts'
