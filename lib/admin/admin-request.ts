@@ -8,7 +8,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
-import type { UserDirectory } from '../users/user-directory.ts'
+import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
 import { viewHelpers } from './format.ts'
@@ -23,7 +23,7 @@ export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls
   providers: ProvidersApi
   testSignIns: TestSignIns
   sessionsApi: SessionsApi
-  users: UserDirectory
+  users: Users
 }
 
 export interface AdminRequest extends AdminContext {
@@ -73,7 +73,6 @@ const messages = {
     'Saved as a draft. Nobody sees it yet. Enter the URLs below at the provider, then test a sign-in.',
   saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
   tested: 'Tested just now.',
-  testedSome: 'Some providers were not tested because it took too long. Test them on their own pages.',
   enabled: 'Enabled. Everyone can sign in with it now.',
   disabled: 'Disabled. It is no longer on the login page.',
   recommended: 'Recommended. It is now first on the login page.',
@@ -88,6 +87,7 @@ const messages = {
   sessionsEnded: 'The sessions have ended. This takes effect on every instance within seconds.',
   accepted: 'The new account is accepted. The earlier one is no longer linked, and its sessions have ended.',
   separate: 'Kept separate. This account is not linked to the user.',
+  unlinked: 'Unlinked. Its sessions have ended, and its e-mail address does not link it again.',
   allowed: 'Allowed. The e-mail address may link this account again.',
   sessionsOver: 'This session had already ended.',
 } as const

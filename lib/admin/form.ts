@@ -1,12 +1,13 @@
 import type { z } from 'zod'
 import { ProviderTestError } from '../management/save-provider.ts'
 import type { Preset } from '../providers/presets/preset.ts'
-import type { Check } from '../providers/provider.ts'
+import type { Check, Provider } from '../providers/provider.ts'
 import {
   type ProviderSettings,
   type Setting,
   type SettingName,
   settingEntries,
+  settingFacts,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
@@ -88,6 +89,19 @@ const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> =
   protocol: 'Protocol',
   email: 'E-mail addresses',
   network: 'Sign-out and network',
+}
+
+/** The saved settings in the groups of the form. Those without a value are only named. */
+export function factGroups(provider: Provider) {
+  const titles = { basic: 'Application', ...sectionTitles }
+  return Object.entries(titles).map(([section, title]) => {
+    const facts = settingFacts(provider, section as SettingField['section'])
+    return {
+      title,
+      facts: facts.filter(([, value]) => value !== '–'),
+      unset: facts.flatMap(([label, value]) => (value === '–' ? label : [])),
+    }
+  })
 }
 
 /** As the views show them: the basic controls, and titled groups of the others. */

@@ -14,7 +14,7 @@ export function day(at: string): string {
   return dayFormat.format(new Date(at))
 }
 
-function dateTime(at: string): string {
+export function dateTime(at: string): string {
   const options = { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' } as const
   dateTimeFormat ??= new Intl.DateTimeFormat('en-GB', options)
   return `${dateTimeFormat.format(new Date(at))} UTC`

@@ -53,3 +53,8 @@ export function insertInto(table: string, values: Readonly<Record<string, Value>
   const sql = `insert into ${table} (${columns.join(', ')}) values (${Array(columns.length).fill('?').join(', ')})`
   return { sql, bindings: Object.values(values) }
 }
+
+/** Matches text that contains the given one, which is no pattern itself. `!`, because MySQL gives a backslash its own meaning. */
+export function likePattern(text: string): string {
+  return `%${text.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
+}

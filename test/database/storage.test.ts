@@ -35,6 +35,7 @@ const allMigrations = [
   '010-indexes-for-large-tables',
   '011-session-endings',
   '012-provider-health',
+  '015-admin-pages',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
@@ -46,6 +47,8 @@ const ourTables = [
   'sso_redeemed_codes',
   'sso_session_endings',
   'sso_provider_health',
+  'sso_event_counts',
+  'sso_tasks',
   'sso_sessions',
   'sso_users',
 ]
@@ -811,6 +814,8 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         ['sso_redeemed_codes', ['id']],
         ['sso_session_endings', ['id']],
         ['sso_provider_health', ['provider_id']],
+        ['sso_event_counts', ['portal', 'provider', 'day']],
+        ['sso_tasks', ['id']],
       ]
       const keyOf = (table: string) => (table === 'sso_provider_health' ? 'provider_id' : 'id')
       const lookAlikes = [
