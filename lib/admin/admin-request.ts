@@ -11,6 +11,7 @@ import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
+import { queryString } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
 export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
@@ -99,7 +100,7 @@ export function redirectTo(
   path: string,
   query: Record<string, string> & { done?: Message },
 ): void {
-  res.redirect(303, `${req.baseUrl}${path}?${new URLSearchParams(query)}`)
+  res.redirect(303, req.baseUrl + path + queryString(query))
 }
 
 export async function showPage(
