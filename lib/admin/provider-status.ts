@@ -14,6 +14,7 @@ export interface ProviderStatus {
 
 /** So many failures in a row are no coincidence. */
 const fewFailures = 3
+const urgentDays = 7
 
 /**
  * Whether users can sign in with a provider: the first of these findings that applies. Recent sign-ins prove more than an older
@@ -49,7 +50,8 @@ export function providerStatus(
     }
   // Passed checks do not prove that a user can sign in.
   if (!worksUntil) return { tone: 'notice', text: 'No sign-in yet', detail: soon }
-  return { tone: soon === undefined ? 'good' : 'notice', text: 'Working', detail: soon }
+  const isUrgent = secretDaysLeft(provider, now) <= urgentDays
+  return { tone: isUrgent ? 'notice' : 'good', text: 'Working', detail: soon }
 }
 
 const bad = (text: string, detail: string | undefined): ProviderStatus => ({ tone: 'bad', text, detail })

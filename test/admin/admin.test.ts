@@ -496,7 +496,7 @@ describe('the status of a provider', () => {
       'the secret expires in 60 days',
       expiring('2027-01-24T00:00:00.000Z'),
       {},
-      ['notice', 'Working', 'Client secret expires in 60 days'],
+      ['good', 'Working', 'Client secret expires in 60 days'],
     ],
     [
       'the secret expires in a day',
@@ -514,7 +514,7 @@ describe('the status of a provider', () => {
       'it will be retired',
       { retireAt: '2026-12-01T00:00:00.000Z' },
       {},
-      ['notice', 'Working', 'Retires on 1 December 2026'],
+      ['good', 'Working', 'Retires on 1 December 2026'],
     ],
   ])('is one line when %s', (_when, change, activity, status) => {
     expect(shown(change, activity)).toEqual(status)
