@@ -29,7 +29,7 @@ const faults: Readonly<Record<string, string>> = {
   unusable: 'contains something that no sign-in can use',
 }
 
-/** What fails, in words, for the detail of an event and the health of a provider. */
+/** Describes the fault of a provider, from an event or its health. */
 export function describeFault({ endpoint, fault }: { endpoint: unknown; fault: unknown }): string {
   return `${endpoints[String(endpoint)] ?? 'It'} ${faults[String(fault)] ?? 'fails'}.`
 }
@@ -57,7 +57,7 @@ const limits: Readonly<Record<string, string>> = {
   'back-channel': 'Back-channel logouts',
 }
 
-/** What happened, by kind of the event: sentences without values that only a program understands. */
+/** Sentences about an event, by its kind, without values that only a program understands. */
 const sentences: { readonly [Kind in EventKind]?: (detail: Detail) => readonly string[] } = {
   'signed-out': (detail) => [
     ...(detail.actor === 'provider' ? ['The provider reported a sign-out.'] : []),

@@ -71,7 +71,7 @@ function failedChecks({ lastTest }: Provider): Check[] {
   return (lastTest?.checks ?? []).filter(({ result }) => result === 'failed')
 }
 
-/** What an administrator should do while it still works. Nothing else warns of an expired secret until sign-ins fail. */
+/** A reason to act while it still works. Nothing else warns of an expired secret until sign-ins fail. */
 function upcoming(provider: Provider, now: Date): string | undefined {
   const { clientSecretExpiresAt, retireAt } = provider
   const daysLeft = secretDaysLeft(provider, now)

@@ -4,7 +4,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ProblemCode } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 
-/** What a refused sign-in means, and what an administrator can do. Both are sentences. */
+/** The meaning of a refused sign-in, and an administrator's next step, as sentences. */
 export interface Remedy {
   meaning: string
   todo: string | undefined
@@ -13,7 +13,7 @@ export interface Remedy {
 const byUser = 'Nothing. The user can try again.'
 const rare = 'Nothing, unless it happens often.'
 
-/** What `docs/errors.md` says, in one line each. */
+/** A short form of `docs/errors.md`. */
 const remedies: Readonly<Record<string, readonly [meaning: string, todo?: string]>> = {
   provider_not_found: [
     'The link names a provider that is disabled or removed.',

@@ -207,14 +207,14 @@ export class HistoryApi {
         (select max(at) from sso_events where ${newestOf(ofProvider('provider-sign-in-tested'), 'p.created_at')}
           and detail like '%"outcome":"passed"%') as test_sign_in_at`),
       )
-    const failures = laterOf(
+    const since = laterOf(
       'p.created_at',
       laterOf("coalesce(last_sign_in, '')", "coalesce(test_sign_in_at, '')"),
     )
     const bounded = this.#knex
       .from(seen.as('p'))
       .select('p.*')
-      .select(this.#knex.raw(`${failures} as failures_since`))
+      .select(this.#knex.raw(`${since} as failures_since`))
     const rows: ActivityRow[] = await this.#knex
       .from(bounded.as('p'))
       .select('slug', 'last_sign_in', 'sign_ins')
@@ -224,20 +224,8 @@ export class HistoryApi {
         this.#knex.raw(`${failuresSince} as failures_since_success`),
         this.#knex.raw(`${lastFailureId} as last_failure_id`),
       )
-    const failed = await this.#withIds(rows.flatMap(({ last_failure_id }) => last_failure_id ?? []))
-    return new Map(
-      rows.map((row) => [
-        row.slug,
-        {
-          lastSignInAt: row.last_sign_in ?? undefined,
-          signIns: Number(row.sign_ins),
-          consentMissingAt: row.consent_missing_at ?? undefined,
-          consentReportedAt: row.consent_reported_at ?? undefined,
-          failuresSince: Number(row.failures_since_success),
-          lastFailure: failed.find(({ id }) => id === row.last_failure_id),
-        },
-      ]),
-    )
+    const failures = await this.#withIds(rows.flatMap(({ last_failure_id }) => last_failure_id ?? []))
+    return new Map(rows.map((row) => [row.slug, toActivity(row, failures)]))
   }
 
   /** The sign-ins and failures of the last 30 days. @param slugs omitted: of the whole portal, under the empty slug. @internal */
@@ -267,6 +255,17 @@ interface ActivityRow {
   consent_reported_at: string | null
   failures_since_success: number | string
   last_failure_id: string | null
+}
+
+function toActivity(row: ActivityRow, failures: readonly StoredEvent[]): Activity {
+  return {
+    lastSignInAt: row.last_sign_in ?? undefined,
+    signIns: Number(row.sign_ins),
+    consentMissingAt: row.consent_missing_at ?? undefined,
+    consentReportedAt: row.consent_reported_at ?? undefined,
+    failuresSince: Number(row.failures_since_success),
+    lastFailure: failures.find(({ id }) => id === row.last_failure_id),
+  }
 }
 
 /** Condition for events of the outer statement's provider `p`; index `sso_events_provider`. */
