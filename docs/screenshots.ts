@@ -109,7 +109,7 @@ async function takeUserPages(browser: Browser): Promise<void> {
   await screenshot(page, 'account', true)
   await page.goto(`${portal.url}/admin/sso/sessions`)
   await page.getByLabel('E-mail address').fill('ada@example.com')
-  await page.getByRole('button', { name: 'Show sessions' }).first().click()
+  await page.getByRole('button', { name: 'Find user' }).click()
   await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
   await screenshot(page, 'admin-sessions')
   await page.context().clearCookies({ name: 'portal-sso' })
