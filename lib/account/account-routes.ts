@@ -10,7 +10,7 @@ import { satisfies } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import type { Locale } from '../web/locale.ts'
+import { dateFormat, type Locale } from '../web/locale.ts'
 import { sendRedirectPage } from '../web/pages.ts'
 import { type ConfirmationModules, confirmationPage, confirmationRoutes } from './confirmation-routes.ts'
 
@@ -187,7 +187,7 @@ async function readLinkable(
 
 /** In the reader's language, with the time zone, because the server does not know theirs; and in ISO 8601, for machines. */
 function timeFormat(lang: Locale['lang']) {
-  const format = new Intl.DateTimeFormat(lang, {
+  const format = dateFormat(lang, {
     day: 'numeric',
     month: 'short',
     year: 'numeric',

@@ -73,6 +73,8 @@ const messages = {
   connected:
     'Saved as a draft. Nobody sees it yet. Enter the URLs below at the provider, then test a sign-in.',
   saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
+  logoSaved: 'Saved. The login page shows the new logo.',
+  logoRemoved: 'The logo is removed.',
   tested: 'Tested just now.',
   enabled: 'Enabled. Everyone can sign in with it now.',
   disabled: 'Disabled. It is no longer on the login page.',

@@ -1,5 +1,6 @@
 import type { StoredEvent } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
+import { describeHealth, type ProviderHealth } from '../providers/provider.ts'
 import { describeSetting } from '../providers/settings.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { MINUTE } from '../shared/time.ts'
@@ -17,22 +18,6 @@ type Detail = Readonly<Record<string, unknown>>
 
 const sessionsEnded = ({ sessions }: Detail) =>
   sessions === undefined ? [] : [`${count(Number(sessions), 'session', 'sessions')} ended.`]
-
-const endpoints: Readonly<Record<string, string>> = {
-  metadata: 'Its discovery document',
-  keys: 'Its key set',
-  token: 'Its token endpoint',
-}
-const faults: Readonly<Record<string, string>> = {
-  unreachable: 'cannot be reached',
-  'server-error': 'responds with an error',
-  unusable: 'contains something that no sign-in can use',
-}
-
-/** Describes the fault of a provider, from an event or its health. */
-export function describeFault({ endpoint, fault }: { endpoint: unknown; fault: unknown }): string {
-  return `${endpoints[String(endpoint)] ?? 'It'} ${faults[String(fault)] ?? 'fails'}.`
-}
 
 const blockReasons: Readonly<Record<string, string>> = {
   waiting: 'The user has another account at this provider. An administrator can accept the new one.',
@@ -93,7 +78,7 @@ const sentences: { readonly [Kind in EventKind]?: (detail: Detail) => readonly s
       : `It expired on ${day(String(end))}.`,
     'Create a new secret at the provider, enter it here, and delete the old one.',
   ],
-  'provider-unavailable': (detail) => [describeFault(detail as { endpoint: unknown; fault: unknown })],
+  'provider-unavailable': (detail) => [sentence(describeHealth(detail as unknown as ProviderHealth))],
   'break-glass': ({ step }) => [breakGlassSteps[String(step)] ?? ''],
 }
 

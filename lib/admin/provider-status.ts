@@ -1,7 +1,7 @@
 import type { Activity } from '../events/event-history.ts'
-import type { Check, Provider } from '../providers/provider.ts'
+import { type Check, describeHealth, type Provider } from '../providers/provider.ts'
+import { sentence } from '../shared/sanitize-text.ts'
 import { DAY } from '../shared/time.ts'
-import { describeFault } from './event-words.ts'
 import { count, dateTime, day } from './format.ts'
 
 export interface ProviderStatus {
@@ -35,7 +35,10 @@ export function providerStatus(
     }
   const worksUntil = activity?.lastSignInAt
   if (health)
-    return bad('Down', `${describeFault(health)} Since ${dateTime(health.since)}${lastSuccess(worksUntil)}`)
+    return bad(
+      'Has problems',
+      `${sentence(describeHealth(health))} Since ${dateTime(health.since)}${lastSuccess(worksUntil)}`,
+    )
   if (secretDaysLeft(provider, now) <= 0) return bad('Client secret expired', soon)
   if (activity?.consentMissingAt)
     return bad('Consent missing', `Since ${dateTime(activity.consentMissingAt)}`)

@@ -20,6 +20,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     { input, errors }: { input: FormInput; errors: FormErrors },
   ): Promise<void> {
     const errorCount = Object.keys(errors).length
+    const { localize } = pages.locale(req)
     const locals = {
       action: urls.path('/register'),
       cancelHref: urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
@@ -28,17 +29,17 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
       name: { value: input.name, error: errors.name },
       fields: form.fields.map((field) => ({
         name: `field.${field.name}`,
-        label: field.label,
+        label: localize(field.label),
         type: field.type ?? 'text',
         required: field.required ?? false,
-        options: field.options,
+        options: field.options?.map(({ value, label }) => ({ value, label: localize(label) })),
         value: input.fields[field.name],
         error: errors[`field.${field.name}`],
       })),
       terms:
         form.terms === undefined
           ? undefined
-          : { href: form.terms, accepted: input.terms, error: errors.terms },
+          : { href: localize(form.terms), accepted: input.terms, error: errors.terms },
       errorCount,
     }
     res.status(errorCount > 0 ? 422 : 200)
@@ -77,7 +78,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
         return signIn.pendingRegistrations.restartSignIn(res, pending)
     }
     const input = readForm(req.body, form)
-    const errors = checkForm(input, form, pages.locale(req).t)
+    const errors = checkForm(input, form, pages.locale(req))
     if (Object.keys(errors).length > 0) return await showForm(req, res, step, { input, errors })
 
     const { name, fields } = input

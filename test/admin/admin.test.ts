@@ -463,8 +463,8 @@ describe('the status of a provider', () => {
       { lastSignInAt: at },
       [
         'bad',
-        'Down',
-        'Its token endpoint cannot be reached. Since 25 Nov 2026, 11:00 UTC, last sign-in 25 Nov 2026, 11:00 UTC',
+        'Has problems',
+        'The token endpoint cannot be reached. Since 25 Nov 2026, 11:00 UTC, last sign-in 25 Nov 2026, 11:00 UTC',
       ],
     ],
     ['two sign-ins failed', {}, { failuresSince: 2 }, ['good', 'Working', undefined]],
@@ -509,6 +509,12 @@ describe('the status of a provider', () => {
       expiring('2026-11-25T00:00:00.000Z'),
       {},
       ['bad', 'Client secret expired', 'On 25 November 2026'],
+    ],
+    [
+      'it is disabled, and its outage is old',
+      { health, enabled: false },
+      {},
+      ['quiet', 'Disabled', 'Tested, ready to enable'],
     ],
     [
       'it will be retired',
