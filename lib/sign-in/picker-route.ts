@@ -244,7 +244,7 @@ function button(
   const displayName = buttonNameOf(provider, lang)
   return {
     displayName,
-    note: providerNote(provider, lang),
+    note: providerNote(provider, { lang }),
     href,
     logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
     logo: presetOf(provider.preset)?.logo,
@@ -260,7 +260,7 @@ function button(
 
 /** A name that the administrator chose tells two providers of one vendor apart. */
 function buttonNameOf(provider: Pick<Provider, 'displayName' | 'labels' | 'preset'>, lang: string): string {
-  const [name, preset] = [providerName(provider, lang), presetOf(provider.preset)]
+  const [name, preset] = [providerName(provider, { lang }), presetOf(provider.preset)]
   return (name === preset?.displayName && preset.buttonName) || name
 }
 

@@ -738,6 +738,10 @@ describe('in a portal with 10,000 providers', () => {
     const first = (await picker('?email=ada@seven.example')).slice(0, 2)
     expect(first).toMatchObject([{ slug: 'p8888', lastUsed: true }, { slug: 'p7777' }])
     expect(await slugs()).toEqual(['p8888'])
-    expect(await slugs('?by=list')).toEqual(['p8888', 'p8888', ...Array.from({ length: 49 }, (_, n) => `p${n}`)])
+    expect(await slugs('?by=list')).toEqual([
+      'p8888',
+      'p8888',
+      ...Array.from({ length: 49 }, (_, n) => `p${n}`),
+    ])
   })
 })
