@@ -1,6 +1,6 @@
 /**
- * `npm run reference`: writes docs/options.md from the comments of the options, docs/settings.md from the table of settings, and
- * docs/examples.md from the host applications that `npm run test:hosts` installs and runs.
+ * `npm run reference`: writes docs/options.md from the comments of the options, docs/settings.md from the table of settings,
+ * docs/templates.md from the types of the templates' values, and docs/examples.md from the host applications that `npm run test:hosts` installs and runs.
  * The output is committed, so that readers find it in the repository. A test fails if it is out of date.
  */
 import fs from 'node:fs'
@@ -71,6 +71,39 @@ export function optionsPage(): string {
     'This page is generated from the comments in the code: `npm run reference`.',
   ]
   return `${[...intro, ...tables].join('\n\n')}\n`
+}
+
+/** @returns the page of what the templates receive */
+export function templatesPage(): string {
+  const file = 'web/view-locals.ts'
+  const source = fs.readFileSync(path.join(root, 'lib', file), 'utf8')
+  const [, list = ''] = /^export interface ViewLocals \{\n(.*?)^\}/ms.exec(source) ?? []
+  const sections = [...list.matchAll(/^ {2}'?([\w-]+)'?: (\w+)$/gm)].map(([, view, name = '']) => {
+    const [, parent] = new RegExp(`^export interface ${name} extends (\\w+)`, 'm').exec(source) ?? []
+    const members = [...(parent ? readInterface(parent, file) : []), ...readInterface(name, file)]
+    const rows = members.map((member) => [`\`${member.name}\``, member.text])
+    return `## \`${view}.ejs\`\n\n${toTable(['local', 'meaning'], rows)}`
+  })
+  const intro = [
+    '# Templates',
+    'Templates in your [`viewsDir`](branding.md#your-own-templates) replace those of the same name in `views/`. Each receives the locals\nof its section, and these:',
+    toTable(
+      ['local', 'meaning'],
+      [
+        ['`t(key, values)`', 'A text of `views/locales` in the language of the page.'],
+        ['`lang`', 'The language of the page, such as `de`.'],
+        [
+          '`branding`',
+          'The option `branding` in this language, and `supportHref`, the URL of the support contact.',
+        ],
+        ['`asset(file)`', 'The URL of a file in `views/assets`.'],
+        ['`languages`', 'The language menu; absent on pages that a link cannot show again.'],
+      ],
+    ),
+    'A partial receives the locals of the page that includes it. The templates of the administrators’ pages (`admin/`) are not\ndescribed: they can change with each version.',
+    'This page is generated from `lib/web/view-locals.ts`: `npm run reference`.',
+  ]
+  return `${[...intro, ...sections].join('\n\n')}\n`
 }
 
 /** @returns the page of the settings of a provider */
@@ -148,4 +181,5 @@ if (process.argv[1] === import.meta.filename) {
   fs.writeFileSync(path.join(root, 'docs/options.md'), optionsPage())
   fs.writeFileSync(path.join(root, 'docs/settings.md'), settingsPage())
   fs.writeFileSync(path.join(root, 'docs/examples.md'), examplesPage())
+  fs.writeFileSync(path.join(root, 'docs/templates.md'), templatesPage())
 }

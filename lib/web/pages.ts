@@ -15,6 +15,7 @@ import { type Locale, Locales } from './locale.ts'
 import { type LocaleOptions, viewsDirectory } from './locale-texts.ts'
 import { acceptsHtml } from './request.ts'
 import type { PortalUrls } from './urls.ts'
+import type { LocalsOf } from './view-locals.ts'
 
 interface Template {
   filename: string
@@ -97,11 +98,11 @@ const showsSupportContact = new Set<ProblemCode>([
 const retryAfterSeconds = 5
 
 /** A page that differs between visitors only in the query of its links. */
-export interface SharedPage<Content> {
+export interface SharedPage<Content, Locals extends object = object> {
   /** everything that the page depends on, without anything that only one visitor may see */
   content: Content
   /** Depends on its arguments only. @param visitor.query is appended to links: as it is, or with `&` in place of its `?` */
-  locals(content: Content, visitor: { lang: string; query: string }): object
+  locals(content: Content, visitor: { lang: string; query: string }): Locals
   /** the visitor's own, such as `?returnTo=%2Fportal` */
   query: string
 }
@@ -177,7 +178,12 @@ export class Pages {
   }
 
   /** Sends a view with the status that `res` has. */
-  async show(req: Request, res: Response, view: string, locals: object): Promise<void> {
+  async show<View extends string>(
+    req: Request,
+    res: Response,
+    view: View,
+    locals: LocalsOf<View>,
+  ): Promise<void> {
     const locale = this.locale(req)
     const languages = this.#languageLinks(locale, this.#menuPages.find(req))
     if (req.url.includes('lang=')) this.locales.remember(req, res)
@@ -188,11 +194,11 @@ export class Pages {
    * Sends a page that many visitors get, and renders it once for each content and language. A visitor's query reaches nobody else:
    * the cached page has a mark in its place. With templates of the host, each page is rendered.
    */
-  async showShared<Content>(
+  async showShared<Content, View extends string>(
     req: Request,
     res: Response,
-    view: string,
-    { content, locals, query }: SharedPage<Content>,
+    view: View,
+    { content, locals, query }: SharedPage<Content, LocalsOf<View>>,
   ): Promise<void> {
     const locale = this.locale(req)
     const { lang } = locale

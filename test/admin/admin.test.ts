@@ -1216,7 +1216,7 @@ describe('an action of an administrator', () => {
     await portal.connect(provider, { enabled: false })
     const seen = await post('/acme/enable')
     expect(seen.status).toBe(422)
-    expect(seen.body).toContain('role="alert"')
+    expect(seen.body).toContain('<div class="sso-summary" tabindex="-1" autofocus>')
     expect(textOf(seen)).toContain('No test sign-in has passed')
     expect((await acme()).enabled).toBe(false)
     await done('/acme/enable', { withoutTestSignIn: 'yes' })

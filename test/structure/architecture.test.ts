@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from '@jest/globals'
-import { examplesPage, optionsPage, settingsPage } from '../../docs/reference.ts'
+import { examplesPage, optionsPage, settingsPage, templatesPage } from '../../docs/reference.ts'
 import { connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { problemStatus } from '../../lib/shared/errors.ts'
@@ -274,6 +274,7 @@ describe('the reference', () => {
     ['docs/options.md', optionsPage],
     ['docs/settings.md', settingsPage],
     ['docs/examples.md', examplesPage],
+    ['docs/templates.md', templatesPage],
   ])('%s is what `npm run reference` writes', (file, page) => {
     expect(fs.readFileSync(path.join(root, file), 'utf8')).toBe(page())
   })
