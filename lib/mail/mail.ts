@@ -40,6 +40,7 @@ export class Mail {
   readonly #views: Views
   readonly #mailer: Mailer
   readonly #from: string | undefined
+  readonly #logo: string | undefined
 
   /** @param from default: the transport's own */
   constructor({ views, branding }: Pages, mailer: Mailer, from: string | undefined) {
@@ -47,6 +48,8 @@ export class Mail {
     this.#views = views
     this.#mailer = mailer
     this.#from = from && oneLine(from)
+    // A path has no host in a mail, and an http image would reveal to the network who reads it.
+    this.#logo = branding.logo?.startsWith('https://') ? branding.logo : undefined
   }
 
   /**
@@ -59,7 +62,7 @@ export class Mail {
     { to, subject, locals }: { to: string; subject: string; locals: object },
     secret?: string,
   ): Promise<void> {
-    const given = { subject, ...locals }
+    const given = { subject, logo: this.#logo, ...locals }
     const [text, html] = await Promise.all([
       this.#views.render(`mail/${view}.txt`, given, (value) => String(value)),
       this.#views.render(`mail/${view}.html`, given),

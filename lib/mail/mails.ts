@@ -1,4 +1,5 @@
 import type { Locale } from '../web/locale.ts'
+import { placeName } from '../web/request.ts'
 import { type Mail, oneLine } from './mail.ts'
 
 export interface CodeMail {
@@ -54,7 +55,7 @@ export async function sendMethodMail(mail: Mail, { lang, t }: Locale, change: Me
   const device = browser && (os ? t('account.device', { browser, os }) : browser)
   const format = { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' } as const
   const when = new Intl.DateTimeFormat(lang, format).format(at)
-  const from = [device, location].filter((part) => part !== undefined).map(oneLine)
+  const from = [device, placeName(location)].filter((part) => part !== undefined).map(oneLine)
   const locals = { lang, t, ...names, what, when, from: from.join(', '), href, support }
   await mail.send('method', { to, subject, locals })
 }

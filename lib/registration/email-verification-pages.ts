@@ -1,11 +1,13 @@
 import type { Request, Response } from 'express'
+import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
+import { listProviders } from '../sign-in/picker-route.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import { codeMinutes, type Verdict } from './email-verification.ts'
+import { codeMinutes, type EmailVerifications, type Verdict } from './email-verification.ts'
 
 /** A mistake in the input, or a failed delivery: key of a message under `proof.errors`, and the status of the page. */
 export interface FormError {
@@ -26,6 +28,10 @@ export function describeFormError(error: FormError | undefined, t: Locale['t']) 
   return { sentence, entry: error?.status === 422 ? sentence : undefined }
 }
 
+export const otherSignInsPage = '/register/sign-in'
+/** More than these have a page of their own. */
+const maxOtherSignIns = 4
+
 interface EmailVerificationPage {
   view: 'address' | 'verify'
   /** the address that the code was sent to */
@@ -45,9 +51,11 @@ export class EmailVerificationPages {
   readonly #core: Core
   readonly #pages: Pages
   readonly #table: ProvidersTable
+  readonly #codes: EmailVerifications
 
-  constructor(core: Core, pages: Pages, providersTable: ProvidersTable) {
+  constructor(core: Core, pages: Pages, providersTable: ProvidersTable, codes: EmailVerifications) {
     this.#core = core
+    this.#codes = codes
     this.#pages = pages
     this.#table = providersTable
   }
@@ -59,7 +67,7 @@ export class EmailVerificationPages {
     { view, email, typed = '', again = false, error }: EmailVerificationPage,
   ): Promise<void> {
     const { urls } = this.#core
-    const { returnTo } = pending
+    const { returnTo, sent } = pending
     const user = req.user as User | undefined
     const { t } = this.#pages.locale(req)
     res.status(error?.status ?? 200)
@@ -68,8 +76,10 @@ export class EmailVerificationPages {
       typed: typed.slice(0, 254),
       again,
       minutes: codeMinutes,
+      wait: this.#codes.secondsToWait(sent?.at),
       error: describeFormError(error, t),
       account: accountLabel(pending),
+      registration: pending.id,
       provider: { displayName: provider.displayName },
       user,
       action: urls.path('/register/verify'),
@@ -78,7 +88,7 @@ export class EmailVerificationPages {
       cancelHref: user
         ? urls.path('/account/security')
         : urls.path('/login', { returnTo, cancelled: 'registration' }),
-      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }),
+      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }, t),
     })
   }
 
@@ -88,19 +98,49 @@ export class EmailVerificationPages {
     await this.#pages.show(req, res, 'prove-account', {
       account: accountLabel(pending),
       provider: { displayName: provider.displayName },
-      otherWays: await this.#otherSignIns(step),
+      otherWays: await this.#otherSignIns(step, this.#pages.locale(req).t),
       cancelHref: this.#core.urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
     })
   }
 
-  /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns({ pending: { portal, returnTo }, provider }: RegistrationStep): Promise<object[]> {
-    const enabled = await this.#table.listEnabled(portal)
-    const others = enabled.filter(({ id }) => id !== provider.id)
-    return [...others, provider].map(({ id, slug, displayName }) => {
-      const sameProvider = id === provider.id
-      const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
-      return { displayName, sameProvider, href: this.#core.urls.path(`/login/${slug}`, query) }
+  /** All other sign-in methods, where they are too many for the page before. */
+  async showOtherSignIns(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { urls } = this.#core
+    const { portal } = step.pending
+    const { t } = this.#pages.locale(req)
+    const action = urls.path(otherSignInsPage)
+    const { providers, search } = await listProviders(req, this.#table, { action, portal })
+    await this.#pages.show(req, res, 'providers', {
+      title: t('proof.other.title'),
+      sentence: t('proof.other.sentence', { provider: step.provider.displayName }),
+      backHref: urls.path('/register'),
+      search,
+      providers: providers.map((each) => ({ ...each, ...this.#otherSignIn(each, step, t) })),
     })
+  }
+
+  /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
+  async #otherSignIns(step: RegistrationStep, t: Locale['t']): Promise<object[]> {
+    const { pending, provider } = step
+    const enabled = await this.#table.listEnabled(pending.portal, { limit: maxOtherSignIns + 2 })
+    const others = enabled.filter(({ id }) => id !== provider.id)
+    const all = { href: this.#core.urls.path(otherSignInsPage), label: t('proof.other.all') }
+    return [
+      ...(others.length > maxOtherSignIns ? [all] : others.map((each) => this.#otherSignIn(each, step, t))),
+      this.#otherSignIn(provider, step, t),
+    ]
+  }
+
+  #otherSignIn(
+    { id, slug, displayName }: Pick<Provider, 'id' | 'slug' | 'displayName'>,
+    { pending: { returnTo }, provider }: RegistrationStep,
+    t: Locale['t'],
+  ) {
+    const isSame = id === provider.id
+    const query = { account: isSame ? 'other' : undefined, returnTo, proving: '1' }
+    return {
+      href: this.#core.urls.path(`/login/${slug}`, query),
+      label: t(`proof.other.${isSame ? 'otherAccount' : 'signIn'}`, { provider: displayName }),
+    }
   }
 }

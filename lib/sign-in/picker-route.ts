@@ -179,3 +179,32 @@ export function monogramOf(displayName: string): string {
 export function hueOf({ position }: Pick<Provider, 'position'>): number {
   return (position * 5) % 12
 }
+
+/** A longer list has a search field. */
+const maxUnsearched = 8
+
+/** The enabled providers for a page other than the picker, or the first ones and a search field. */
+export async function listProviders(
+  { query }: Request,
+  providersTable: ProvidersTable,
+  { action, portal }: { action: string; portal: string },
+) {
+  const search = readSearch(query.q)
+  const limit = providersPerPage + 1
+  const found = await providersTable.listEnabled(portal, { search, limit })
+  const hasMore = found.length === limit
+  return {
+    search: (found.length > maxUnsearched || search !== undefined) && {
+      ...{ action, fields: {}, text: search, hasMore },
+      none: found.length === 0,
+    },
+    providers: found.slice(0, providersPerPage).map((provider) => ({
+      id: provider.id,
+      slug: provider.slug,
+      displayName: provider.displayName,
+      logo: presetOf(provider.preset)?.logo,
+      monogram: monogramOf(provider.displayName),
+      hue: hueOf(provider),
+    })),
+  }
+}

@@ -5,7 +5,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError, PortalSsoError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import type { NextStep, Pages } from '../web/pages.ts'
+import type { ConsentRequest, NextStep, Pages } from '../web/pages.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 import { reauthenticationQuery } from './reauthentication.ts'
@@ -13,7 +13,9 @@ import { reauthenticationQuery } from './reauthentication.ts'
 export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
-  provider?: (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset'>>) | undefined
+  provider?:
+    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'clientId' | 'displayName' | 'preset'>>)
+    | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
   reauthentication?: ReauthenticationRequirement | undefined
@@ -87,7 +89,17 @@ export class Refusals {
         ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
       placeholders: { provider: provider?.displayName ?? '' },
+      consent: code === 'consent_missing' ? this.#consentRequest(context) : undefined,
     })
+  }
+
+  /** Attacker: a hostile provider, whose words an administrator would read. The request holds only what the portal knows itself. */
+  #consentRequest({ portal, provider }: RefusalContext): ConsentRequest | undefined {
+    const { urls } = this.#core
+    if (!provider?.clientId) return undefined
+    const asks = provider.preset && presetOf(provider.preset)?.adminConsent
+    const link = asks && urls.origin(portal) + urls.path(`/login/${provider.slug}/admin-consent`)
+    return { address: urls.base(portal), clientId: provider.clientId, ...(link && { link }) }
   }
 
   /**
@@ -98,10 +110,10 @@ export class Refusals {
     req: Request,
     res: Response,
     {
-      slug,
+      provider: { slug, displayName },
       returnTo,
       reauthentication,
-    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { slug: string },
+    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { provider: Provider },
   ): Promise<void> {
     const { homePath, urls } = this.#core
     const given = Object.entries(req.query).filter(([, value]) => typeof value === 'string')
@@ -115,6 +127,7 @@ export class Refusals {
         { label: 'anotherWay', href: urls.path('/login', query) },
         ...(req.user ? [{ label: 'home', href: homePath } as const] : []),
       ],
+      placeholders: { provider: displayName },
     })
   }
 }

@@ -224,10 +224,11 @@ export class Pages {
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, nextSteps, placeholders, login = this.#urls.path('/login') }: ProblemDetails,
+    { reference, nextSteps, placeholders, consent, login = this.#urls.path('/login') }: ProblemDetails,
   ): Promise<void> {
-    const { t } = this.locale(req)
-    const title = t(`problems.${code}.title`)
+    const { lang, t } = this.locale(req)
+    const isNamed = code === 'provider_unavailable' && placeholders?.provider
+    const title = isNamed ? t('problem.unreachable', placeholders) : t(`problems.${code}.title`)
     const signsOut =
       code === 'authentication_stale' || nextSteps.some(({ label }) => label === 'signOutFirst')
     const sentence =
@@ -247,7 +248,10 @@ export class Pages {
     await this.show(req, res, 'problem', {
       title,
       sentence,
+      severity: severityOf(code, status),
       reference,
+      time: pageTime(lang, new Date()),
+      consentRequest: consent && consentRequest(t, consent, { portal, ...placeholders }),
       nextSteps: nextSteps.map(({ label, href }, at) => ({
         href,
         label: t(`problem.nextSteps.${label}`, { ...placeholders, portal }),
@@ -263,8 +267,38 @@ export interface ProblemDetails {
   nextSteps: NextStep[]
   /** values of the placeholders in the sentence */
   placeholders?: Record<string, string> | undefined
+  /** for a request to the user's administrator; every value is public */
+  consent?: ConsentRequest | undefined
   /** where a JSON client sends the user; default the login page */
   login?: string | undefined
+}
+
+export interface ConsentRequest {
+  /** of the portal */
+  address: string
+  clientId: string
+  /** the portal's own page that leads to the provider's question; omitted where the provider has none */
+  link?: string | undefined
+}
+
+function consentRequest(
+  t: Locale['t'],
+  { link = '', ...values }: ConsentRequest,
+  names: Record<string, string>,
+): string {
+  return t(`problem.consent.${link ? 'linked' : 'plain'}`, { ...names, ...values, link })
+}
+
+/** Selects the icon: something is broken, access is refused, or the user only has to start again. */
+function severityOf(code: ProblemCode, status: number): 'failure' | 'refusal' | 'pause' {
+  if (status >= 500) return 'failure'
+  return [401, 409, 410, 429].includes(status) || code.endsWith('_expired') ? 'pause' : 'refusal'
+}
+
+/** In the reader's language and in UTC, because the server does not know their time zone: `page.js` does. ISO 8601 for machines. */
+export function pageTime(lang: Locale['lang'], at: Date): { at: string; text: string } {
+  const format = { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' } as const
+  return { at: at.toISOString(), text: `${new Intl.DateTimeFormat(lang, format).format(at)} UTC` }
 }
 
 /** helmet's headers, which are the same for every page. */
