@@ -15,8 +15,8 @@ import { consoleLogger, type Logger } from './shared/logger.ts'
 import type { RegistrationPolicy } from './sign-in/decide.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
+import { type Branding, brandingSchema } from './web/branding.ts'
 import { type InstanceNames, instanceNames } from './web/core.ts'
-import type { Branding } from './web/pages.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
@@ -57,7 +57,7 @@ export interface PortalSsoOptions {
   registrationTerms?: string | undefined
   /** How long sessions last, and how fast changes reach them. */
   session?: Partial<SessionOptions> | undefined
-  /** Name, logo and stylesheet of the pages. */
+  /** Name, logo, colour and links of the pages. */
   branding?: Partial<Branding> | undefined
   /** A folder whose EJS templates replace those of the same name in `views`. Default none. */
   viewsDir?: string | undefined
@@ -237,14 +237,7 @@ const schema = z.strictObject({
         .optional(),
     })
     .prefault({}),
-  branding: z
-    .strictObject({
-      name: z.string().min(1).max(60).default('Portal'),
-      logo: z.string().optional(),
-      stylesheet: z.string().optional(),
-      support: z.string().max(200).optional(),
-    })
-    .prefault({}),
+  branding: brandingSchema,
   viewsDir: z.string().refine(isFolder, 'write the path of an existing folder').optional(),
   classicLogin: z
     .strictObject(

@@ -130,6 +130,21 @@ describe('invalid options: the message names the option and explains the correct
     [{ branding: { name: '' } }, 'branding.name: write a text of at least 1 character(s)'],
     [{ branding: { name: 'x'.repeat(61) } }, 'branding.name: write at most 60 characters'],
     [{ branding: { colour: 'red' } }, 'branding: there is no option `colour`'],
+    [{ branding: { accent: 'red' } }, 'branding.accent: write a colour such as `#7a1f5c`'],
+    [
+      { branding: { accent: '#fff;}body{display:none' } },
+      'branding.accent: write a colour such as `#7a1f5c`',
+    ],
+    ...['javascript:alert(1)', 'data:text/html,x', '//evil.example', '/\\evil.example', 'imprint'].map(
+      (href): [Record<string, unknown>, string] => [
+        { branding: { links: [{ label: 'Imprint', href }] } },
+        'branding.links.0.href: write a path such as `/imprint`, or an http, https or mailto URL',
+      ],
+    ),
+    [
+      { branding: { links: [{ label: {}, href: '/imprint' }] } },
+      "branding.links.0.label: write a text of at most 60 characters, or one for each language: `{ en: '…', de: '…' }`",
+    ],
     [{ classicLogin: { allow: true } }, 'classicLogin.allow: give a function: (req) => boolean'],
     [
       { logger: { info: () => {} } },

@@ -1,6 +1,7 @@
 import { CheckError, describeError } from '../shared/errors.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
-import type { Branding, Pages, Views } from '../web/pages.ts'
+import type { Branding } from '../web/branding.ts'
+import type { Pages, Views } from '../web/pages.ts'
 
 /** A mail, in the shape that nodemailer accepts. */
 export interface MailMessage {

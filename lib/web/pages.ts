@@ -6,6 +6,8 @@ import express, { type Request, type RequestHandler, type Response } from 'expre
 import helmet from 'helmet'
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, type PortalSsoError, type ProblemCode } from '../shared/errors.ts'
+import { accentStyles } from './accent.ts'
+import { type Branding, brandingIn, type PageBranding } from './branding.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
 import { type Locale, Locales } from './locale.ts'
@@ -74,18 +76,6 @@ export class Views {
   }
 }
 
-/** How the pages and mails present the portal. */
-export interface Branding {
-  /** The portal's name, 1 to 60 characters. Default `Portal`. */
-  name: string
-  /** URL of an image, on this site or https. Default none. */
-  logo?: string | undefined
-  /** URL of a stylesheet that is loaded after the plugin's own, on this site or https. Default none. */
-  stylesheet?: string | undefined
-  /** The support contact that users see, such as `it-help@example.com`: at most 200 characters. Default none. */
-  support?: string | undefined
-}
-
 /** A link on the page of a problem. */
 export interface NextStep {
   label:
@@ -139,6 +129,8 @@ export interface PagesOptions {
 export class Pages {
   readonly views: Views
   readonly branding: Branding
+  /** the colour that replaces the portal's accent in texts, because its contrast is too low */
+  readonly adjustedAccent: string | undefined
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
@@ -153,6 +145,10 @@ export class Pages {
   readonly #queryMark = `?${randomBytes(16).toString('hex')}`
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
+  readonly #brandingIn = new LRUCache<string, PageBranding>({
+    max: 100,
+    memoMethod: (lang) => brandingIn(lang, this.branding),
+  })
 
   constructor({ urls }: Pick<Core, 'urls'>, { branding, viewsDir }: PagesOptions) {
     const assetsDirectory = path.join(viewsDirectory, 'assets')
@@ -160,14 +156,24 @@ export class Pages {
     this.branding = branding
     this.views = new Views(viewsDir)
     this.#secureHeaders = secureHeaders(branding)
-    this.#assetsVersion = fingerprintOf(assetsDirectory)
-    this.assets = express.static(assetsDirectory, {
+    const accent = branding.accent === undefined ? undefined : accentStyles(branding.accent)
+    this.adjustedAccent = accent?.adjusted
+    this.#assetsVersion = fingerprintOf(assetsDirectory, accent?.css)
+    const files = express.static(assetsDirectory, {
       cacheControl: false,
-      // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
-      setHeaders: (res) => res.setHeader('cache-control', 'private, max-age=31536000, immutable'),
+      setHeaders: setAssetHeaders,
       index: false,
       redirect: false,
     })
+    // A part of the one stylesheet: a second one would delay each first visit, and the policy forbids inline styles.
+    const stylesheet =
+      accent && readFileSync(path.join(assetsDirectory, 'portal-sso.css'), 'utf8') + accent.css
+    this.assets = (req, res, next) => {
+      const isRead = req.method === 'GET' || req.method === 'HEAD'
+      if (stylesheet === undefined || req.path !== '/portal-sso.css' || !isRead) return files(req, res, next)
+      setAssetHeaders(res)
+      res.type('css').send(stylesheet)
+    }
   }
 
   /** @param req left out: English, as on all administrators' pages */
@@ -205,7 +211,12 @@ export class Pages {
 
   async #render(locale: Locale, view: string, locals: object): Promise<string> {
     const asset = (name: string) => this.#urls.path(`/login/assets/${name}`, { v: this.#assetsVersion })
-    return await this.views.render(view, { ...locale, branding: this.branding, asset, ...locals })
+    return await this.views.render(view, {
+      ...locale,
+      branding: this.#brandingIn.memo(locale.lang),
+      asset,
+      ...locals,
+    })
   }
 
   #send(res: Response, html: string): void {
@@ -302,7 +313,7 @@ export function pageTime(lang: Locale['lang'], at: Date): { at: string; text: st
 }
 
 /** helmet's headers, which are the same for every page. */
-function secureHeaders({ logo, stylesheet }: Branding): ReadonlyMap<string, string> {
+function secureHeaders({ logo, logoDark, stylesheet }: Branding): ReadonlyMap<string, string> {
   const middleware = helmet({
     contentSecurityPolicy: {
       useDefaults: false,
@@ -312,7 +323,7 @@ function secureHeaders({ logo, stylesheet }: Branding): ReadonlyMap<string, stri
         // Forms that lead to another site use `sendRedirectPage`.
         formAction: ["'self'"],
         frameAncestors: ["'none'"],
-        imgSrc: ["'self'", 'data:', ...originOf(logo)],
+        imgSrc: ["'self'", 'data:', ...new Set([...originOf(logo), ...originOf(logoDark)])],
         scriptSrc: ["'self'"],
         styleSrc: ["'self'", ...originOf(stylesheet)],
       },
@@ -336,8 +347,13 @@ function originOf(address: string | undefined): string[] {
   return address && URL.canParse(address) ? [new URL(address).origin] : []
 }
 
-function fingerprintOf(directory: string): string {
-  const hash = createHash('sha256')
+function setAssetHeaders(res: Response): void {
+  // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
+  res.setHeader('cache-control', 'private, max-age=31536000, immutable')
+}
+
+function fingerprintOf(directory: string, generated = ''): string {
+  const hash = createHash('sha256').update(generated)
   const entries = readdirSync(directory, { recursive: true, withFileTypes: true })
   const files = entries
     .filter((entry) => entry.isFile())

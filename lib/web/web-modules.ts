@@ -13,10 +13,16 @@ export function createWebModules(
   clock: Clock,
 ) {
   const core = createCore(options, knex, clock)
+  const pages = new Pages(core, options)
+  if (pages.adjustedAccent !== undefined)
+    core.logger.warn(
+      { accent: options.branding.accent, text: pages.adjustedAccent },
+      'branding.accent: its contrast on light pages is too low, so links and other texts use a darker shade',
+    )
   return {
     core,
     form: formParser(),
-    pages: new Pages(core, options),
+    pages,
     rateLimiter: new RateLimiter(core, options.redis),
     consentState: new StateCookie(core, 'admin-consent'),
     logoutState: new StateCookie(core, 'logout'),

@@ -44,7 +44,7 @@ export interface RunningHost {
 }
 
 /** Registers a host at the provider, which it knows as `acme`. @param routers the URLs where it mounts `sso.router()` */
-async function registerClient(routers: string[]): Promise<{ clientId: string; clientSecret: string }> {
+export async function registerClient(routers: string[]): Promise<{ clientId: string; clientSecret: string }> {
   const response = await fetch(`${process.env.TEST_ISSUER}/reg`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },

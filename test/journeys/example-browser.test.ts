@@ -44,25 +44,15 @@ describe('the example portal, in a real browser', () => {
     folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portal-sso-example-'))
     const port = await threeFreePorts()
     url = `http://localhost:${port}`
-    program = spawn(process.execPath, ['--import', 'tsx', 'examples/portal.ts'], {
-      cwd: repository,
-      env: {
-        PATH: process.env.PATH,
-        TMPDIR: process.env.TMPDIR,
-        PORT: String(port),
-        DATABASE_URL: `sqlite:${path.join(folder, 'portal.sqlite3')}`,
-        SSO_SECRET: 'a-secret-for-the-example-longer-than-32-characters',
-      },
-      stdio: ['ignore', 'pipe', 'pipe'],
+    program = startExample('examples/portal.ts', {
+      PORT: String(port),
+      DATABASE_URL: `sqlite:${path.join(folder, 'portal.sqlite3')}`,
+      SSO_SECRET: 'a-secret-for-the-example-longer-than-32-characters',
     })
     await printed(program, `Open ${url}/portal`)
   })
   afterAll(async () => {
-    if (program.exitCode === null) {
-      const ended = once(program, 'exit')
-      program.kill()
-      await ended
-    }
+    await stop(program)
     fs.rmSync(folder, { recursive: true })
   })
 
@@ -361,6 +351,45 @@ describe('the example portal, in a real browser', () => {
   })
 })
 
+describe('the branded example, in a real browser', () => {
+  it('has its logos, its accent, its links and one template of its own, without flaws', async () => {
+    const port = await threeFreePorts()
+    const url = `http://localhost:${port}/login`
+    const program = startExample('examples/branded/portal.ts', { PORT: String(port) })
+    try {
+      await printed(program, `Open ${url}`)
+      await withPerson(async (person) => {
+        const { page } = person
+        await page.goto(url)
+        for (const [colorScheme, file] of [
+          ['light', 'logo.svg'],
+          ['dark', 'logo-dark.svg'],
+        ] as const) {
+          await page.emulateMedia({ colorScheme })
+          await page.waitForFunction(
+            (path) => document.querySelector<HTMLImageElement>('.sso-logo')?.currentSrc.endsWith(path),
+            `/brand/${file}`,
+          )
+        }
+        expect(await person.reads()).toContain('Help desk, Monday to Friday: +1 425 555 0100')
+        expect(await page.getByRole('link', { name: 'Imprint' }).getAttribute('href')).toBe('/imprint')
+        expect(await flaws(person)).toEqual([])
+        await page.goto(`${url}/tailspin`)
+        await person.choose(/^Katherine Johnson/)
+        const button = page.getByRole('button', { name: 'Register and sign in' })
+        const { backgroundColor, color } = await button.evaluate((element) => {
+          const { backgroundColor, color } = getComputedStyle(element)
+          return { backgroundColor, color }
+        })
+        expect([backgroundColor, color]).toEqual(['rgb(242, 169, 0)', 'rgb(0, 0, 0)'])
+        expect(await flaws(person)).toEqual([])
+      })
+    } finally {
+      await stop(program)
+    }
+  })
+})
+
 describe('an authorization response that is posted from another site, in a real browser', () => {
   let provider: FaultyProvider
   let portal: TestPortal
@@ -425,6 +454,21 @@ async function threeFreePorts(): Promise<number> {
     const port = await freePort()
     if ((await isFree(port + 1)) && (await isFree(port + 2))) return port
   }
+}
+
+function startExample(file: string, env: NodeJS.ProcessEnv): ChildProcess {
+  return spawn(process.execPath, ['--import', 'tsx', file], {
+    cwd: repository,
+    env: { PATH: process.env.PATH, TMPDIR: process.env.TMPDIR, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+}
+
+async function stop(program: ChildProcess): Promise<void> {
+  if (program.exitCode !== null) return
+  const ended = once(program, 'exit')
+  program.kill()
+  await ended
 }
 
 /** Resolves when a program has printed a text. Fails with its output if it exits before. */

@@ -103,9 +103,9 @@ async function stopWithRequestsInFlight(): Promise<{ responses: string[]; code: 
 const all = Array<string>(40).fill('303 true')
 
 describe('SIGTERM, while 40 requests are in flight', () => {
-  it('cuts off no response of a host with the handler of README', async () => {
-    const readme = fs.readFileSync(path.join(repository, 'README.md'), 'utf8')
-    const [, handler = ''] = /```ts\n(const server = [\s\S]*?SIGTERM[\s\S]*?)```/.exec(readme) ?? []
+  it('cuts off no response of a host with the documented handler', async () => {
+    const page = fs.readFileSync(path.join(repository, 'docs/operations.md'), 'utf8')
+    const [, handler = ''] = /```ts\n(const server = [\s\S]*?SIGTERM[\s\S]*?)```/.exec(page) ?? []
     const database = path.join(folder, 'portal.sqlite3')
     start(
       '--input-type=module',

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import path from 'node:path'
 import { describe, expect, it } from '@jest/globals'
+import { examplesPage, optionsPage, settingsPage } from '../../docs/reference.ts'
 import { connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { problemStatus } from '../../lib/shared/errors.ts'
@@ -338,5 +339,15 @@ describe('the views', () => {
     const used = views.flatMap(({ text }) => [...text.matchAll(/\bt\('([^']+)'/g)].map(([, key = '']) => key))
     expect(used.length).toBeGreaterThan(20)
     expect(used.filter((key) => !english.has(key))).toEqual([])
+  })
+})
+
+describe('the reference', () => {
+  it.each([
+    ['docs/options.md', optionsPage],
+    ['docs/settings.md', settingsPage],
+    ['docs/examples.md', examplesPage],
+  ])('%s is what `npm run reference` writes', (file, page) => {
+    expect(fs.readFileSync(path.join(root, file), 'utf8')).toBe(page())
   })
 })

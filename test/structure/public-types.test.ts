@@ -84,6 +84,45 @@ const typeArguments: Record<string, string> = {
   EventOf: "<'signed-in'>",
 }
 
+/** Names that the snippets of the documents use without declaring them. */
+const snippetNames = `
+import type { Express, RequestHandler } from 'express'
+import type { createClient } from 'redis'
+import type { Knex } from 'knex'
+import type * as api from 'express-portal-sso'
+
+declare global {
+  namespace Express {
+    interface User { id: string; email: string; name: string }
+  }
+  const app: Express
+  const sso: api.PortalSso
+  const options: api.PortalSsoOptions
+  const createPortalSso: typeof api.createPortalSso
+  const redis: ReturnType<typeof createClient>
+  const knex: Knex
+  const mailer: api.Mailer
+  const users: api.UserDirectory
+  const logger: api.Logger
+  const admin: api.User
+  const [id, userId]: [string, string]
+  const isAdmin: (user: Express.User | undefined) => boolean
+  const staffPages: RequestHandler
+  const customerPages: RequestHandler
+  const table: {
+    find(where: { id?: string; email?: string; portal: string }): Promise<api.User | undefined>
+    insertUnlessTaken(row: Record<string, unknown>): Promise<api.User | undefined>
+    deletePassword(id: string): Promise<void>
+  }
+}
+`
+
+/** The code in a document. */
+function snippetsIn(file: string): string[] {
+  const text = readFileSync(path.join(root, file), 'utf8')
+  return [...text.matchAll(/^ *```(?:ts|js)\n(.*?)^ *```/gms)].map(([, code = '']) => code)
+}
+
 describe('the published types', () => {
   let folder: string
   let declarations: string
@@ -126,7 +165,7 @@ describe('the published types', () => {
     expect(declarations.match(/^declare .*/gm)).toBeNull()
   })
 
-  it('compile in a strict host that names each of them, against Express 5 and without skipLibCheck', async () => {
+  it('compile in a strict host that names each of them, with all snippets of the documents, against Express 5 and without skipLibCheck', async () => {
     const names = [...declarations.matchAll(/^export declare (?:class|interface|type) (\w+)/gm)].map(
       ([, name]) => name!,
     )
@@ -137,6 +176,14 @@ describe('the published types', () => {
     symlinkSync(path.join(folder, 'package'), path.join(host, 'node_modules/express-portal-sso'))
     writeFileSync(path.join(host, 'package.json'), '{ "type": "module" }')
     writeFileSync(path.join(host, 'host.ts'), hostCode)
+    writeFileSync(path.join(host, 'snippet-names.d.ts'), snippetNames)
+    const documents = readdirSync(path.join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    const snippets = ['README.md', ...documents.map((file) => `docs/${file}`)]
+      .filter((file) => file.endsWith('.md'))
+      .flatMap(snippetsIn)
+    expect(snippets.length).toBeGreaterThan(15)
+    for (const [at, code] of snippets.entries())
+      writeFileSync(path.join(host, `snippet-${at}.ts`), `export {}\n${code}`)
     writeFileSync(
       path.join(host, 'names.ts'),
       `import type * as api from 'express-portal-sso'\nexport ${mentions.join('\nexport ')}\n`,

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import fs from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
@@ -49,5 +50,16 @@ describe('the import of the package', () => {
   it('does not load knex’s dialects, nor the checks of the connection test', () => {
     const unneeded = /\/knex\/lib\/dialects\/(?!index)|\/lib\/management\/(?:checks|test-provider)/
     expect(scripts.filter((url) => unneeded.test(url) && !url.includes('checks/candidate'))).toEqual([])
+  })
+
+  it('loads the dependencies that docs/dependencies.md names', () => {
+    const { dependencies } = JSON.parse(fs.readFileSync('package.json', 'utf8')) as { dependencies: object }
+    const table = fs.readFileSync('docs/dependencies.md', 'utf8')
+    const rows = [...table.matchAll(/^\| (`.*`) \| (.*) \| .+ \|$/gm)].flatMap(([, names = '', loads]) =>
+      names.split(', ').map((name) => ({ name: name.slice(1, -1), loads })),
+    )
+    expect(rows.map(({ name }) => name)).toEqual(Object.keys(dependencies))
+    const loaded = rows.filter(({ name }) => libraries.has(name))
+    expect(loaded).toEqual(rows.filter(({ loads }) => loads === 'start'))
   })
 })

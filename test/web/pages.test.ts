@@ -106,20 +106,74 @@ describe('every page', () => {
     expect((await get('/login').set('accept-language', 'xx')).text).toContain('<html lang="en"')
   })
 
-  it('has the portal’s name, logo and stylesheet, and the policy allows exactly these', async () => {
+  it('has the portal’s name, logos, stylesheet, support contact and links, and the policy allows exactly these', async () => {
     await open({
       branding: {
         name: 'Acme & Söhne',
         logo: 'https://cdn.example/logo.svg',
+        logoDark: 'https://dark.example/logo.svg',
         stylesheet: '/brand.css',
         support: 'it@acme.example',
+        links: [
+          { label: { en: 'Imprint', de: 'Impressum' }, href: '/imprint' },
+          { label: 'Privacy', href: 'https://acme.example/privacy' },
+        ],
       },
     })
     const { text, headers } = await get('/login')
     expect(text).toContain('Acme &amp; Söhne')
     expect(text).toContain('src="https://cdn.example/logo.svg"')
+    expect(text).toContain(
+      '<source srcset="https://dark.example/logo.svg" media="(prefers-color-scheme: dark)">',
+    )
     expect(text).toContain('href="/brand.css"')
-    expect(headers['content-security-policy']).toContain("img-src 'self' data: https://cdn.example")
+    expect(text).toContain('<a href="mailto:it@acme.example">it@acme.example</a>')
+    expect(text).toContain('<a href="/imprint">Imprint</a>')
+    expect(text).toContain('<a href="https://acme.example/privacy">Privacy</a>')
+    expect(headers['content-security-policy']).toContain(
+      "img-src 'self' data: https://cdn.example https://dark.example;",
+    )
+    const german = await get('/login').set('accept-language', 'de')
+    expect(german.text).toContain('<a href="/imprint">Impressum</a>')
+    expect((await get('/login').set('accept-language', 'fr')).text).toContain(
+      '<a href="/imprint">Imprint</a>',
+    )
+  })
+
+  it.each([
+    ['+49 (30) 123 456', '<a href="tel:+4930123456">+49 (30) 123 456</a>'],
+    ['tel:+4930123456', '<a href="tel:+4930123456">+4930123456</a>'],
+    ['https://help.acme.example', '<a href="https://help.acme.example">help.acme.example</a>'],
+    ['a?cc=eve@acme.example', '<a href="mailto:a%3Fcc%3Deve@acme.example">a?cc=eve@acme.example</a>'],
+    ['your IT department', '<bdi>your IT department</bdi>'],
+    ['javascript:alert(1)', '<bdi>javascript:alert(1)</bdi>'],
+  ])(
+    'shows the support contact %s as a link where it is an address, a number or a URL',
+    async (support, html) => {
+      await open({ branding: { support } })
+      expect((await get('/login')).text).toContain(html)
+    },
+  )
+
+  it('has the accent colour in its one stylesheet, without inline styles, and a warning where its contrast is too low', async () => {
+    await open({ branding: { accent: '#ffd400' } })
+    const { text } = await get('/login')
+    const stylesheets = [...text.matchAll(/<link rel="stylesheet" href="([^"]+)"/g)].map(([, href]) => href!)
+    expect(stylesheets).toHaveLength(1)
+    expect(text).not.toContain('#ffd400')
+    const { text: css, headers } = await request(portal.app).get(stylesheets[0]!)
+    expect(css).toMatch(/\.sso-card \{[\s\S]+--sso-accent:#ffd400;--sso-on-accent:#000000/)
+    expect(headers['content-type']).toBe('text/css; charset=utf-8')
+    expect(headers['cache-control']).toBe('private, max-age=31536000, immutable')
+    expect(portal.logs).toContainEqual({
+      level: 'warn',
+      message: expect.stringMatching(/^branding.accent: its contrast on light pages is too low/),
+      fields: { accent: '#ffd400', text: expect.stringMatching(/^#[0-9a-f]{6}$/) },
+    })
+    await portal.close()
+    await open({ branding: { accent: '#7a1f5c' } })
+    expect((await get('/login')).text).not.toContain(stylesheets[0])
+    expect(JSON.stringify(portal.logs)).not.toContain('branding.accent')
   })
 
   it("can be replaced by the host's own template, or by a single partial", async () => {

@@ -37,7 +37,7 @@ const app = express()
 app.use(sso.session())
 app.use(sso.router())
 app.use('/portal', sso.guard(), (req, res) => {
-  res.send(`Hello ${req.user?.email}`)
+  res.type('text').send(`Hello ${req.user?.email}`)
 })
 app.use('/admin/sso', sso.admin({ authorize: (req) => req.user?.email === 'admin@example.com' }))
 app.listen(env('PORT'), () => console.log('Listening'))

@@ -1,7 +1,7 @@
 import express from 'express'
-import { createPortalSso } from 'express-portal-sso'
+import { createPortalSso, EmailTakenError } from 'express-portal-sso'
 import knexModule from 'knex'
-import { knexSnakeCaseMappers, Model } from 'objection'
+import { knexSnakeCaseMappers, Model, UniqueViolationError } from 'objection'
 import { createClient } from 'redis'
 
 const { BASE_URL, SSO_SECRET, DATABASE_URL, REDIS_URL, ISSUER, CLIENT_ID, CLIENT_SECRET, PORT } = process.env
@@ -29,14 +29,15 @@ const sso = await createPortalSso({
   users: {
     findById: async (id) => toUser(await Customer.query().findById(id)),
     findByEmail: async (email) => toUser(await Customer.query().findOne({ emailAddress: email })),
-    create: async ({ email, name }) =>
-      toUser(
-        await Customer.query().insertAndFetch({
-          id: crypto.randomUUID(),
-          emailAddress: email,
-          fullName: name,
-        }),
-      ),
+    async create({ email, name }) {
+      const row = { id: crypto.randomUUID(), emailAddress: email, fullName: name }
+      try {
+        return toUser(await Customer.query().insertAndFetch(row))
+      } catch (error) {
+        // Two registrations for one address: the other one was faster.
+        throw error instanceof UniqueViolationError ? new EmailTakenError() : error
+      }
+    },
   },
 })
 await sso.providers.connect({
@@ -52,6 +53,6 @@ app.use(sso.session())
 app.use(sso.router())
 app.use('/portal', sso.guard(), async (req, res) => {
   const { emailAddress } = await Customer.query().findById(req.user.id)
-  res.send(`Hello ${emailAddress}`)
+  res.type('text').send(`Hello ${emailAddress}`)
 })
 app.listen(PORT, () => console.log('Listening'))

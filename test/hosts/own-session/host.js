@@ -53,6 +53,6 @@ app.post(
   passport.authenticate('local', { successRedirect: '/portal', failureRedirect: '/login' }),
 )
 app.use('/portal', sso.guard(), (req, res) =>
-  res.send(`Hello ${req.user.email}, visits: ${req.session.visits > 0}`),
+  res.type('text').send(`Hello ${req.user.email}, visits: ${req.session.visits > 0}`),
 )
 app.listen(PORT, () => console.log('Listening'))

@@ -17,7 +17,9 @@ await staff.providers.connect({
 
 const app = express()
 app.use('/staff', staff.session(), staff.router())
-app.use('/staff/portal', staff.guard(), (req, res) => res.send(`Hello ${req.user.email}`))
+app.use('/staff/portal', staff.guard(), (req, res) => res.type('text').send(`Hello ${req.user.email}`))
 app.use('/customers', customers.session(), customers.router())
-app.use('/customers/portal', customers.guard(), (req, res) => res.send(`Welcome ${req.user.email}`))
+app.use('/customers/portal', customers.guard(), (req, res) =>
+  res.type('text').send(`Welcome ${req.user.email}`),
+)
 app.listen(PORT, () => console.log('Listening'))

@@ -1,0 +1,150 @@
+/**
+ * `npm run reference`: writes docs/options.md from the comments of the options, docs/settings.md from the table of settings, and
+ * docs/examples.md from the host applications that `npm run test:hosts` installs and runs.
+ * The output is committed, so that readers find it in the repository. A test fails if it is out of date.
+ */
+import fs from 'node:fs'
+import path from 'node:path'
+import { settingEntries } from '../lib/providers/settings.ts'
+
+const root = path.resolve(import.meta.dirname, '..')
+
+/** The interfaces that make up the options: the option, its interface, and the file in `lib/` that declares it. */
+const interfaces: readonly (readonly [option: string, name: string, file: string])[] = [
+  ['', 'PortalSsoOptions', 'options.ts'],
+  ['session', 'SessionLimits', 'sessions/session-limits.ts'],
+  ['session', 'SessionOptions', 'options.ts'],
+  ['branding', 'Branding', 'web/branding.ts'],
+  ['registrationFields', 'RegistrationField', 'registration/registration-form.ts'],
+  ['linking', 'LinkingOptions', 'options.ts'],
+  ['rateLimits', 'RateLimits', 'web/rate-limit.ts'],
+  ['outbound', 'OutboundSettings', 'oidc/http-client.ts'],
+  ['events', 'EventSettings', 'events/event-log.ts'],
+  ['secretReferences', 'SecretReferenceOptions', 'providers/secret-references.ts'],
+]
+
+interface Member {
+  name: string
+  text: string
+}
+
+/** @returns the members of an interface with their comments. Throws for a member without a comment. */
+function readInterface(name: string, file: string): Member[] {
+  const source = fs.readFileSync(path.join(root, 'lib', file), 'utf8')
+  const body = new RegExp(`^export interface ${name}\\b[^{]*\\{\\n(.*?)^\\}`, 'ms').exec(source)?.[1]
+  if (body === undefined) throw new Error(`${file} has no interface ${name}`)
+  const members = [...body.matchAll(/^ {2}(?:\/\*\*(.*?)\*\/\s+)?(?:readonly )?(\w+)\??[:(<]/gms)]
+  return members.map(([, comment, member = '']) => {
+    if (comment === undefined) throw new Error(`${name}.${member} has no comment`)
+    return { name: member, text: plain(comment) }
+  })
+}
+
+/** The comment's text in one line. */
+function plain(comment: string): string {
+  return comment
+    .replace(/^\s*\* ?/gm, '')
+    .replace(/\s+/g, ' ')
+    .trim()
+}
+
+function toTable(columns: string[], rows: string[][]): string {
+  const row = (cells: string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [row(columns), `|${'---|'.repeat(columns.length)}`, ...rows.map(row)].join('\n')
+}
+
+/** @returns the page of the options of `createPortalSso` */
+export function optionsPage(): string {
+  const sections = new Map<string, string[][]>()
+  for (const [option, name, file] of interfaces) {
+    const rows = readInterface(name, file).map((member) => [`\`${member.name}\``, member.text])
+    sections.set(option, [...(sections.get(option) ?? []), ...rows])
+  }
+  const tables = [...sections].map(([option, rows]) => {
+    const table = toTable(['option', 'meaning'], rows)
+    return option ? `## \`${option}\`\n\n${table}` : table
+  })
+  const intro = [
+    '# Options',
+    'The options of `createPortalSso`. Only `baseUrl`, `secret` and `database` are required. An invalid option fails at start with an\nerror that says what to write.',
+    'This page is generated from the comments in the code: `npm run reference`.',
+  ]
+  return `${[...intro, ...tables].join('\n\n')}\n`
+}
+
+/** @returns the page of the settings of a provider */
+export function settingsPage(): string {
+  const comments = new Map(readSettingComments().map(({ name, text }) => [name, text]))
+  const rows = settingEntries().map(([name, { flag, affectsSignIn = true, choices, presets }]) => {
+    const text = comments.get(name)
+    if (text === undefined) throw new Error(`the setting ${name} has no comment`)
+    const values = choices ? ` One of ${choices.map((choice) => `\`${choice}\``).join(', ')}.` : ''
+    const only = presets ? ` Only for the preset ${presets.join(', ')}.` : ''
+    return [`\`${name}\``, `\`${flag}\``, text + values + only, affectsSignIn ? 'yes' : 'no']
+  })
+  const intro = [
+    '# Provider settings',
+    'The settings of a provider. Code and export files use the name in the first column, the command line uses the flag, and the\nform on the admin pages has a field for each of them. A preset fills in what its vendor requires.',
+    'A change that affects sign-ins needs a new test sign-in before the provider can be enabled again.',
+    'This page is generated from `lib/providers/settings.ts`: `npm run reference`.',
+    toTable(['setting', 'flag', 'meaning', 'affects sign-ins'], rows),
+  ]
+  return `${intro.join('\n\n')}\n`
+}
+
+function readSettingComments(): Member[] {
+  const source = fs.readFileSync(path.join(root, 'lib/providers/settings.ts'), 'utf8')
+  return [...source.matchAll(/^ {2}\/\*\*((?:(?!\*\/).)*)\*\/\s+(\w+): setting\(/gms)].map(
+    ([, comment = '', name = '']) => ({ name, text: plain(comment) }),
+  )
+}
+
+/** The host applications that are good examples, in `test/hosts/`. */
+const examples: readonly (readonly [title: string, file: string, sentence: string])[] = [
+  [
+    'TypeScript',
+    'express-5-typescript/host.ts',
+    'The type of `req.user` is declared once. The `tsconfig.json` needs `"module": "nodenext"` or `node20`.',
+  ],
+  [
+    'Your own table of users',
+    'objection/host.js',
+    'The users are rows of your own table, here with objection and name mappers.',
+  ],
+  [
+    'Your own express-session and Passport',
+    'own-session/host.js',
+    'The session belongs to the host, and passport-local signs users in until a provider is enabled.',
+  ],
+  [
+    'Behind nginx',
+    'behind-nginx/host.js',
+    'nginx terminates TLS and sends `X-Forwarded-Proto` and `X-Forwarded-For`. Its default buffers are large enough.',
+  ],
+  [
+    'NestJS',
+    'nest/main.ts',
+    'The plugin is a provider of the module, and its middleware runs before the controllers.',
+  ],
+  ['Two instances in one app', 'two-instances/host.js', 'Staff and customers sign in separately.'],
+]
+
+/** @returns the page of complete examples */
+export function examplesPage(): string {
+  const sections = examples.flatMap(([title, file, sentence]) => {
+    const code = fs.readFileSync(path.join(root, 'test/hosts', file), 'utf8').trim()
+    return [`## ${title}`, sentence, `\`\`\`${path.extname(file).slice(1)} run\n${code}\n\`\`\``]
+  })
+  const intro = [
+    '# Examples',
+    'Complete applications. `npm run test:hosts` installs each of them with the packed plugin, and signs a user in and out. They connect\ntheir provider at start, which a real portal leaves to its administrators.',
+    'To stop without cutting off responses, see [Deploy and stop](operations.md#deploy-and-stop). A page of your own replaces ours of the\nsame name in [`viewsDir`](options.md).',
+  ]
+  return `${[...intro, ...sections].join('\n\n')}\n`
+}
+
+if (process.argv[1] === import.meta.filename) {
+  fs.writeFileSync(path.join(root, 'docs/options.md'), optionsPage())
+  fs.writeFileSync(path.join(root, 'docs/settings.md'), settingsPage())
+  fs.writeFileSync(path.join(root, 'docs/examples.md'), examplesPage())
+}
