@@ -42,12 +42,14 @@ export class Mail {
   readonly #mailer: Mailer
   readonly #from: string | undefined
   readonly #logo: string | undefined
+  readonly #button: Pages['button']
 
   /** @param from default: the transport's own */
-  constructor({ views, branding }: Pages, mailer: Mailer, from: string | undefined) {
+  constructor({ button, views, branding }: Pages, mailer: Mailer, from: string | undefined) {
     this.branding = branding
     this.#views = views
     this.#mailer = mailer
+    this.#button = button
     this.#from = from && oneLine(from)
     // A path has no host in a mail, and an http image would reveal to the network who reads it.
     this.#logo = branding.logo?.startsWith('https://') ? branding.logo : undefined
@@ -63,7 +65,7 @@ export class Mail {
     { to, subject, locals }: { to: string; subject: string; locals: object },
     secret?: string,
   ): Promise<void> {
-    const given = { subject, logo: this.#logo, ...locals }
+    const given = { subject, logo: this.#logo, button: this.#button, ...locals }
     const [text, html] = await Promise.all([
       this.#views.render(`mail/${view}.txt`, given, (value) => String(value)),
       this.#views.render(`mail/${view}.html`, given),

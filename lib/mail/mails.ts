@@ -1,3 +1,4 @@
+import { brandingIn } from '../web/branding.ts'
 import type { Locale } from '../web/locale.ts'
 import { placeName } from '../web/request.ts'
 import { type Mail, oneLine } from './mail.ts'
@@ -49,7 +50,7 @@ export interface MethodMail {
  */
 export async function sendMethodMail(mail: Mail, { lang, t }: Locale, change: MethodMail): Promise<void> {
   const { to, what, provider, at, browser, os, location, href } = change
-  const { name: portal, support } = mail.branding
+  const { name: portal, support } = brandingIn(lang, mail.branding)
   const names = { provider: oneLine(provider), portal: oneLine(portal) }
   const subject = t(`mail.method.${what}.subject`, names)
   const device = browser && (os ? t('account.device', { browser, os }) : browser)

@@ -131,6 +131,8 @@ export class Pages {
   readonly branding: Branding
   /** the colour that replaces the portal's accent in texts, because its contrast is too low */
   readonly adjustedAccent: string | undefined
+  /** colours of the primary button */
+  readonly button: { ground: string; text: string }
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
@@ -158,6 +160,7 @@ export class Pages {
     this.#secureHeaders = secureHeaders(branding)
     const accent = branding.accent === undefined ? undefined : accentStyles(branding.accent)
     this.adjustedAccent = accent?.adjusted
+    this.button = accent?.button ?? { ground: '#2450c8', text: '#ffffff' }
     this.#assetsVersion = fingerprintOf(assetsDirectory, accent?.css)
     const files = express.static(assetsDirectory, {
       cacheControl: false,
@@ -254,7 +257,7 @@ export class Pages {
       res.type('application/problem+json').send(JSON.stringify(problem))
       return
     }
-    const { name: portal, support } = this.branding
+    const { name: portal, support } = this.#brandingIn.memo(lang)
     const supportSentence = support ? t('problem.ask', { support }) : t('problem.askNobody')
     await this.show(req, res, 'problem', {
       title,

@@ -91,6 +91,51 @@ async function signIn(
   await person.page.waitForURL(`${portal.url}/account/security`)
 }
 
+describe('a new user, in a real browser', () => {
+  it.each([true, false])(
+    'loses no input on the way to the account, with JavaScript: %s',
+    async (javaScriptEnabled) => {
+      await createUser('ada@example.com')
+      const grace = await openPerson({ javaScriptEnabled })
+      await grace.page.goto(`${portal.url}/login?returnTo=/account/security`)
+      await grace.choose('Northwind ID')
+      await grace.choose(/^Grace Hopper/)
+      const name = grace.page.getByLabel('Full name')
+      await name.fill('')
+      await grace.choose('Register and sign in')
+      // The summary takes the focus, so screen readers announce it once.
+      const summary = grace.page.getByRole('group', { name: 'Please check one entry' })
+      expect(await summary.evaluate((it) => it === document.activeElement)).toBe(true)
+      expect(await flaws(grace)).toEqual([])
+      await name.fill('Grace B. Hopper')
+      if (javaScriptEnabled) {
+        await grace.page.goto(`${portal.url}/register`)
+        await name.fill('Grace B. Hopper')
+        await grace.page.reload()
+        expect(await name.inputValue()).toBe('Grace B. Hopper')
+      }
+      await grace.choose('Register and sign in')
+      await grace.page.getByText('Grace B. Hopper').waitFor()
+      await portal.knex('sso_users').where({ email: 'grace@example.com' }).delete()
+      await closeAll(grace)
+    },
+  )
+
+  it('copies the reference of a problem, which a live region confirms', async () => {
+    const grace = await openPerson({ permissions: ['clipboard-read', 'clipboard-write'] })
+    await grace.page.goto(`${portal.url}/login/northwind/callback?state=x&code=y`)
+    expect(await flaws(grace)).toEqual([])
+    const reference = await grace.page.locator('code').innerText()
+    await grace.choose('Copy')
+    await grace.page.getByRole('status').getByText('Copied').waitFor()
+    const copied = await grace.page.evaluate(() => navigator.clipboard.readText())
+    expect(copied).toMatch(
+      new RegExp(`^Please start again\\nReference: ${reference}\\n\\d{4}-[\\d-]+T[\\d:.]+Z$`),
+    )
+    await closeAll(grace)
+  })
+})
+
 describe('on the account page, in a real browser', () => {
   it('a user ends the session of another browser, which is signed out at its next request', async () => {
     await createUser('ada@example.com')
