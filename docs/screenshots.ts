@@ -1,49 +1,120 @@
-/** `npm run screenshots`: takes the screenshots in this folder, of a portal with real identity providers. */
+/**
+ * `npm run screenshots`: takes the pictures of the documentation, and every page in every state (test/support/page-states.ts) into
+ * `docs/screenshots`. `npm run screenshots picker` takes only the states whose name contains a text.
+ */
 import { randomUUID } from 'node:crypto'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium as browserType, type Page } from 'playwright-core'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
+import { openState, type PageState, pageStates, startScene } from '../test/support/page-states.ts'
 import { mountDefault, startPortal } from '../test/support/portal.ts'
 import { chromium } from '../test/support/services/chromium.ts'
+import { toIndexedPng } from './indexed-png.ts'
 
-const clientSecret = 'the client secret of a screenshot'
-const portal = await startPortal({
-  branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
-  mount(app, sso) {
-    mountDefault(app, sso)
-    // Safe here: the portal is in memory and stops afterwards.
-    app.use('/admin/sso', sso.admin({ authorize: () => true }))
-  },
-})
+const folder = path.join(import.meta.dirname, 'screenshots')
 
-const providers = await Promise.all(
-  [
-    { slug: 'northwind', displayName: 'Northwind ID' },
-    { slug: 'tailspin', displayName: 'Tailspin Accounts' },
-    { slug: 'fabrikam', displayName: 'Fabrikam' },
-    { slug: 'contoso', displayName: 'Contoso' },
-  ].map(async (provider) => ({ ...provider, running: await start(provider) })),
-)
-
-async function start({ slug, displayName }: { slug: string; displayName: string }) {
-  return await startIdentityProvider({
-    name: displayName,
-    port: 0,
-    clientId: 'equipment-portal',
-    clientName: 'Equipment Portal',
-    clientSecret,
-    redirectUris: [portal.sso.providers.redirectUri(slug)],
-    postLogoutRedirectUris: [portal.sso.providers.postLogoutRedirectUri()],
-    people: [
-      { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
-    ],
-    saysWhen: true,
-  })
+interface Look {
+  name: string
+  locale: string
+  colorScheme: 'light' | 'dark'
+  width: number
 }
+
+/** Each language, each size and each colour scheme, without every combination: 12 pictures of each state would be 15 MB. */
+const looks: Look[] = [
+  { name: 'en-light-1280', locale: 'en', colorScheme: 'light', width: 1280 },
+  { name: 'en-dark-390', locale: 'en', colorScheme: 'dark', width: 390 },
+  { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390 },
+  { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280 },
+  { name: 'ar-light-390', locale: 'ar', colorScheme: 'light', width: 390 },
+]
+const maxHeight = 2000
+
+async function writePicture(page: Page, name: string): Promise<void> {
+  const { width, height } = await page.evaluate(() => {
+    const { scrollWidth, scrollHeight } = document.documentElement
+    return { width: scrollWidth, height: scrollHeight }
+  })
+  const clip = { x: 0, y: 0, width, height: Math.min(height, maxHeight) }
+  writeFileSync(
+    path.join(folder, `${name}.png`),
+    toIndexedPng(await page.screenshot({ fullPage: true, clip, animations: 'disabled' })),
+  )
+}
+
+async function takeStates(
+  browser: Browser,
+  states: readonly (PageState & { admin: boolean })[],
+): Promise<void> {
+  const scene = await startScene()
+  for (const { name: look, locale, colorScheme, width } of looks) {
+    const page = await browser.newPage({
+      locale,
+      colorScheme,
+      viewport: { width, height: width === 390 ? 780 : 800 },
+      reducedMotion: 'reduce',
+    })
+    for (const state of states) {
+      // Administrators' pages are in English.
+      if (state.admin && locale !== 'en') continue
+      await openState(page, scene, state)
+      await writePicture(page, `${state.name}.${look}`)
+    }
+    await page.context().close()
+    console.log(`  ${look}`)
+  }
+  await scene.close()
+}
+
+/** The pictures of README.md and the documents, of a portal with real identity providers. */
+async function takeDocumentation(browser: Browser): Promise<void> {
+  const portal = await startPortal({
+    branding: { name: 'Equipment Portal', support: 'it-help@example.com' },
+    mount(app, sso) {
+      mountDefault(app, sso)
+      // Safe here: the portal is in memory and stops afterwards.
+      app.use('/admin/sso', sso.admin({ authorize: () => true }))
+    },
+  })
+  const providers = await connectAll(portal)
+  const admin = await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' })
+  await takeAdminPages(admin, portal.url)
+  await portal.sso.providers.disable('contoso')
+  await takeUserPages(browser, portal.url)
+  await portal.close()
+  for (const { slug, running } of providers) if (slug !== 'contoso') await running.close()
+}
+
+type Portal = Awaited<ReturnType<typeof startPortal>>
+const clientSecret = 'the client secret of a screenshot'
 
 const inDays = (days: number) => new Date(Date.now() + days * 24 * 3_600_000).toISOString()
 
-async function connectAll(): Promise<void> {
+async function connectAll(portal: Portal) {
+  const providers = await Promise.all(
+    [
+      { slug: 'northwind', displayName: 'Northwind ID' },
+      { slug: 'tailspin', displayName: 'Tailspin Accounts' },
+      { slug: 'fabrikam', displayName: 'Fabrikam' },
+      { slug: 'contoso', displayName: 'Contoso' },
+    ].map(async ({ slug, displayName }) => {
+      const running = await startIdentityProvider({
+        name: displayName,
+        port: 0,
+        clientId: 'equipment-portal',
+        clientName: 'Equipment Portal',
+        clientSecret,
+        redirectUris: [portal.sso.providers.redirectUri(slug)],
+        postLogoutRedirectUris: [portal.sso.providers.postLogoutRedirectUri()],
+        people: [
+          { id: 'ada', name: 'Ada Lovelace', email: 'ada@example.com', emailVerified: true, hint: 'known' },
+        ],
+        saysWhen: true,
+      })
+      return { slug, displayName, running }
+    }),
+  )
   await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
   for (const { slug, displayName, running } of providers)
     await portal.sso.providers.connect({
@@ -69,14 +140,15 @@ async function connectAll(): Promise<void> {
       })
   await providers.find(({ slug }) => slug === 'contoso')?.running.close()
   await portal.sso.providers.test('contoso')
+  return providers
 }
 
 async function screenshot(page: Page, name: string, fullPage = false): Promise<void> {
   await page.screenshot({ path: path.join(import.meta.dirname, `${name}.png`), fullPage })
 }
 
-async function takeAdminPages(page: Page): Promise<void> {
-  const admin = `${portal.url}/admin/sso`
+async function takeAdminPages(page: Page, url: string): Promise<void> {
+  const admin = `${url}/admin/sso`
   await page.goto(`${admin}/`)
   await screenshot(page, 'admin-list')
   await page.goto(`${admin}/new/entra`)
@@ -91,29 +163,34 @@ async function takeAdminPages(page: Page): Promise<void> {
 
 const account = '/account/security'
 
-async function signedIn(browser: Browser, options: BrowserContextOptions, provider: string): Promise<Page> {
+async function signedIn(
+  browser: Browser,
+  url: string,
+  provider: string,
+  options: BrowserContextOptions,
+): Promise<Page> {
   const page = await browser.newPage({ colorScheme: 'light', ...options })
-  await page.goto(`${portal.url}/login?returnTo=${account}`)
+  await page.goto(`${url}/login?returnTo=${account}`)
   await page.getByRole('link', { name: provider }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
-  await page.waitForURL(portal.url + account)
+  await page.waitForURL(url + account)
   return page
 }
 
 /** Ada is signed in on three devices, with two providers. */
-async function takeUserPages(browser: Browser): Promise<void> {
-  await signedIn(browser, { userAgent: phone }, 'Northwind ID')
-  await signedIn(browser, { userAgent: laptop }, 'Northwind ID')
-  const page = await signedIn(browser, { viewport: { width: 1280, height: 720 } }, 'Tailspin Accounts')
-  await page.goto(portal.url + account)
+async function takeUserPages(browser: Browser, url: string): Promise<void> {
+  await signedIn(browser, url, 'Northwind ID', { userAgent: phone })
+  await signedIn(browser, url, 'Northwind ID', { userAgent: laptop })
+  const page = await signedIn(browser, url, 'Tailspin Accounts', { viewport: { width: 1280, height: 720 } })
+  await page.goto(url + account)
   await screenshot(page, 'account', true)
-  await page.goto(`${portal.url}/admin/sso/sessions`)
+  await page.goto(`${url}/admin/sso/sessions`)
   await page.getByLabel('E-mail address').fill('ada@example.com')
   await page.getByRole('button', { name: 'Show sessions' }).first().click()
   await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
   await screenshot(page, 'admin-sessions')
   await page.context().clearCookies({ name: 'portal-sso' })
-  await page.goto(`${portal.url}/login`)
+  await page.goto(`${url}/login`)
   await screenshot(page, 'picker')
 }
 
@@ -121,20 +198,20 @@ const phone =
   'Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1'
 const laptop = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0'
 
-await connectAll()
+const [only] = process.argv.slice(2)
 const program = await chromium.find()
 if (!program) throw new Error('Chromium was not found: install it, or add it to the PATH.')
 const { env, stop } = await chromium.start(program)
 try {
   const browser = await browserType.connect(env.TEST_BROWSER_WS)
-  await takeAdminPages(
-    await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' }),
-  )
-  await portal.sso.providers.disable('contoso')
-  await takeUserPages(browser)
+  if (only === undefined) {
+    await takeDocumentation(browser)
+    rmSync(folder, { recursive: true, force: true })
+  }
+  mkdirSync(folder, { recursive: true })
+  const pictured = pageStates.filter(({ name, sameLook }) => !sameLook && (!only || name.includes(only)))
+  await takeStates(browser, pictured)
   await browser.close()
 } finally {
   await stop()
-  await portal.close()
-  for (const { slug, running } of providers) if (slug !== 'contoso') await running.close()
 }

@@ -119,7 +119,7 @@ function createModules(settings: Settings, { clock, knex }: Database, outbound: 
       retentionDays: settings.events.retentionDays,
     }),
     management: { ...core, ...shared, connectedProviders: signIn.connectedProviders },
-    posted: [web.refuseCrossSitePosts, web.form, sessions.revalidate],
+    posted: [web.refuseCrossSitePosts, web.form, web.upload, sessions.revalidate],
     rateLimits: settings.rateLimits,
     registration,
     serviceHealth: new ServiceHealth(core, redis, settings.session.userCacheSeconds),

@@ -22,6 +22,7 @@ export type { Logger } from './shared/logger.ts'
 export type { RegistrationPolicy } from './sign-in/decide.ts'
 export type { TestSignInLink, TestSignInsApi } from './test-sign-in/test-sign-in-links.ts'
 export type { Branding, BrandingLink } from './web/branding.ts'
+export type { LocaleTexts, LocalizedText } from './web/locale-texts.ts'
 export type { RateLimits, RedisCounter } from './web/rate-limit.ts'
 
 // Users and identities.

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import type { Request } from 'express'
 import type { Knex } from 'knex'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { EventSettings } from './events/event-log.ts'
 import type { Mailer } from './mail/mail.ts'
 import { isAddressRange } from './oidc/address-rules.ts'
@@ -17,6 +17,14 @@ import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
 import { type Branding, brandingSchema } from './web/branding.ts'
 import { type InstanceNames, instanceNames } from './web/core.ts'
+import {
+  assertLocales,
+  assertLocalized,
+  type LocaleTexts,
+  type LocalizedText,
+  localizedText,
+  offeredLanguages,
+} from './web/locale-texts.ts'
 import type { RateLimits } from './web/rate-limit.ts'
 import { safeReturnTo } from './web/return-to.ts'
 
@@ -53,12 +61,19 @@ export interface PortalSsoOptions {
   linking?: Partial<LinkingOptions> | undefined
   /** Fields added to the registration form, at most 20. Default none. */
   registrationFields?: RegistrationField[] | undefined
-  /** URL of the terms that users must accept to register. Default none. */
-  registrationTerms?: string | undefined
+  /** URL of the terms that users must accept to register, perhaps one for each language. Default none. */
+  registrationTerms?: LocalizedText | undefined
   /** How long sessions last, and how fast changes reach them. */
   session?: Partial<SessionOptions> | undefined
   /** Name, logo, colour and links of the pages. */
   branding?: Partial<Branding> | undefined
+  /**
+   * Adds languages to those of the plugin, replaces single texts (`{ fr: { picker: { title: '…' } } }`, with the names of
+   * `views/locales/en.json`), or removes a language: `{ ar: false }`. An added language shows English for the texts that it lacks.
+   */
+  locales?: Readonly<Record<string, LocaleTexts | false>> | undefined
+  /** The language of users whose browser prefers none of the offered ones. Default `en`. */
+  defaultLocale?: string | undefined
   /** A folder whose EJS templates replace those of the same name in `views`. Default none. */
   viewsDir?: string | undefined
   /** Requests for which `allow` returns true may use the host's classic login although a provider is enabled. Default none. */
@@ -153,8 +168,12 @@ const writeAddress = 'write an address such as `admin@example.com`, or several i
 const mailAddress = z.string().refine((address) => normaliseEmail(address) !== undefined, writeAddress)
 const cookieNameHint =
   'write 1 to 40 letters, digits, `-` or `_`, starting with neither `sso-` nor `__`: `__Host-` is added on https'
+const label = localizedText(z.string().min(1).max(100), "{ en: 'Team', de: 'Abteilung' }")
 const idleMinutes = z.number().positive().max(1440)
 const absoluteHours = z.number().positive().max(720)
+const writeTexts =
+  "write texts such as `{ fr: { picker: { lead_one: '…' } } }`, or `false` to remove a language"
+const isRecord = (value: unknown) => typeof value === 'object' && value !== null && !Array.isArray(value)
 const localPath = z
   .string()
   .refine((path) => safeReturnTo(path) !== undefined, 'write a path such as `/portal`')
@@ -197,11 +216,18 @@ const schema = z.strictObject({
     .array(
       z.strictObject({
         name: z.string().regex(/^[A-Za-z]\w{0,39}$/, 'write letters, digits and _ only'),
-        label: z.string().min(1).max(100),
+        label,
         type: z.enum(['text', 'tel', 'select', 'checkbox']).optional(),
         required: z.boolean().optional(),
         pattern: z.instanceof(RegExp).refine(isSafePattern, unsafePattern).optional(),
-        options: z.array(z.strictObject({ value: z.string(), label: z.string() })).optional(),
+        options: z
+          .array(
+            z.strictObject({
+              value: z.string(),
+              label: localizedText(z.string(), "{ en: 'Yes', de: 'Ja' }"),
+            }),
+          )
+          .optional(),
       }),
     )
     .max(20)
@@ -214,7 +240,7 @@ const schema = z.strictObject({
       'two fields have the same name',
     )
     .default([]),
-  registrationTerms: z.string().min(1).optional(),
+  registrationTerms: localizedText(z.string().min(1), "{ en: '/terms', de: '/agb' }").optional(),
   session: z
     .strictObject({
       idleMinutes: idleMinutes.default(30),
@@ -238,6 +264,14 @@ const schema = z.strictObject({
     })
     .prefault({}),
   branding: brandingSchema,
+  locales: z
+    .record(
+      z.string(),
+      z.custom<LocaleTexts | false>((texts) => texts === false || isRecord(texts), writeTexts),
+      writeTexts,
+    )
+    .default({}),
+  defaultLocale: z.string().default('en'),
   viewsDir: z.string().refine(isFolder, 'write the path of an existing folder').optional(),
   classicLogin: z
     .strictObject(
@@ -367,6 +401,7 @@ export function readOptions(options: PortalSsoOptions): Settings {
     throw new ConfigurationError(
       `createPortalSso: session.portals.${unknown[0]}: write the name of a portal of \`baseUrl\``,
     )
+  assertTexts(settings)
   // A portal on the loopback is in development, and its providers may be on the loopback, too.
   const onLoopback = origins.every((each) => isLoopback(new URL(each).hostname))
   return {
@@ -382,6 +417,21 @@ export function readOptions(options: PortalSsoOptions): Settings {
     // Only `true` opens the classic login, so that a promise or another truthy value does not open it by accident.
     allowsClassic: (req) => classicLogin.allow(req) === true,
   }
+}
+
+/** @throws ConfigurationError for a wrong language or a text that is missing in the default language */
+function assertTexts(settings: Omit<CheckedOptions, 'secret' | 'classicLogin'>): void {
+  assertLocales(settings)
+  const languages = offeredLanguages(settings)
+  const { branding, registrationFields, registrationTerms } = settings
+  for (const [at, { label }] of (branding.links ?? []).entries())
+    assertLocalized(`branding.links.${at}.label`, label, languages)
+  assertLocalized('branding.name', branding.name, languages)
+  assertLocalized('branding.support', branding.support, languages)
+  assertLocalized('registrationTerms', registrationTerms, languages)
+  for (const [at, { label, options = [] }] of registrationFields.entries())
+    for (const text of [label, ...options.map((option) => option.label)])
+      assertLocalized(`registrationFields.${at}.label`, text, languages)
 }
 
 /** True for an https origin, or an http origin on the loopback. */

@@ -61,15 +61,18 @@ export function limitSignIns(modules: RateLimitModules): RequestHandler {
   return (req, res, next) => (/^\/callback(?:\/|$)/i.test(req.path) ? callback : start)(req, res, next)
 }
 
-export function limitPicker(modules: RateLimitModules): RequestHandler {
-  const { rateLimits } = modules
-  return rateLimits ? limitClients(modules, rateLimits, 'start', 'picker') : (_req, _res, next) => next()
-}
+export const limitPicker = (modules: RateLimitModules) => limitAsStarts(modules, 'picker')
+
+/** For logos that are read from the database. */
+export const limitLogos = (modules: RateLimitModules) => limitAsStarts(modules, 'logo')
 
 /** Limits refusals of the host's own login page: each of them costs a row. */
-export function limitRefusals(modules: RateLimitModules): RequestHandler {
+export const limitRefusals = (modules: RateLimitModules) => limitAsStarts(modules)
+
+/** @param name of counts of their own; default: those of the starts */
+function limitAsStarts(modules: RateLimitModules, name?: string): RequestHandler {
   const { rateLimits } = modules
-  return rateLimits ? limitClients(modules, rateLimits, 'start') : (_req, _res, next) => next()
+  return rateLimits ? limitClients(modules, rateLimits, 'start', name) : (_req, _res, next) => next()
 }
 
 function limitClients(

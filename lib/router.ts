@@ -7,8 +7,9 @@ import { backChannelRoute } from './logout/back-channel-route.ts'
 import { frontChannelRoute } from './logout/front-channel-route.ts'
 import { logoutRoutes } from './logout/logout-routes.ts'
 import { clientKeysRoute } from './management/client-keys.ts'
+import { logoRoute } from './management/provider-logos.ts'
 import type { Modules } from './modules.ts'
-import { limitPicker, limitSignIns, rateLimitRoutes } from './rate-limit-routes.ts'
+import { limitLogos, limitPicker, limitSignIns, rateLimitRoutes } from './rate-limit-routes.ts'
 import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
@@ -50,6 +51,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
       ? signIns(req, res, (error) => next(error ?? 'router'))
       : next(),
   )
+  routes.get('/login/assets/providers/:hash', logoRoute(core, limitLogos(modules)))
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))

@@ -130,6 +130,48 @@ describe('invalid options: the message names the option and explains the correct
     [{ branding: { name: '' } }, 'branding.name: write a text of at least 1 character(s)'],
     [{ branding: { name: 'x'.repeat(61) } }, 'branding.name: write at most 60 characters'],
     [{ branding: { colour: 'red' } }, 'branding: there is no option `colour`'],
+    [{ branding: { name: 7 } }, 'branding.name: write a text, or one for each language such as `{ en: '],
+    [{ branding: { name: {} } }, 'branding.name: add a text in the default language, `en`'],
+    [{ branding: { support: { de: 'x' } } }, 'branding.support: add a text in the default language, `en`'],
+    [
+      { registrationTerms: { en: '/a', xx: '/b' } },
+      'registrationTerms: the portal does not offer `xx`: write `en`',
+    ],
+    [
+      { registrationFields: [{ name: 'team', label: { de: 'Abteilung' } }] },
+      'registrationFields.0.label: add a text in the default language, `en`',
+    ],
+    [{ defaultLocale: 'xx' }, 'defaultLocale: write a language that the portal offers, such as `'],
+    [
+      { defaultLocale: 'de', locales: { de: false } },
+      'defaultLocale: write a language that the portal offers',
+    ],
+    [{ defaultLocale: '__proto__' }, 'defaultLocale: write a language that the portal offers'],
+    [{ locales: [] }, 'locales: write texts such as `{ fr: { picker: { '],
+    [{ locales: { fr: 'x' } }, 'locales.fr: write texts such as `{ fr: { picker: { '],
+    [
+      { locales: { french: {} } },
+      'locales: write a language such as `fr`, `pt-BR` or `zh-Hant`, not `french`',
+    ],
+    [
+      { locales: { fr: { picker: { titel: 'x' } } } },
+      'locales.fr.picker.titel: there is no text of this name',
+    ],
+    [{ locales: { fr: { picker: { lead: 'x' } } } }, 'locales.fr.picker.lead: there is no text of this name'],
+    [
+      { locales: { de: { picker: { lead_few: 'x' } } } },
+      'locales.de.picker.lead_few: there is no text of this name',
+    ],
+    [{ locales: { fr: { picker: { title: ' ' } } } }, 'locales.fr.picker.title: write a text'],
+    [{ locales: { fr: { picker: { title: 7 } } } }, 'locales.fr.picker.title: write a text'],
+    [
+      { locales: { fr: { picker: { title: '{{portl}}' } } } },
+      'locales.fr.picker.title: write the text with `{{portal}}` only, not `{{portl}}`',
+    ],
+    [
+      { locales: { fr: { picker: { pageTitle: '$t(picker.title)' } } } },
+      'locales.fr.picker.pageTitle: write the text without placeholders, not `$t(picker.title)`',
+    ],
     [{ branding: { accent: 'red' } }, 'branding.accent: write a colour such as `#7a1f5c`'],
     [
       { branding: { accent: '#fff;}body{display:none' } },
@@ -143,7 +185,7 @@ describe('invalid options: the message names the option and explains the correct
     ),
     [
       { branding: { links: [{ label: {}, href: '/imprint' }] } },
-      "branding.links.0.label: write a text of at most 60 characters, or one for each language: `{ en: '…', de: '…' }`",
+      'branding.links.0.label: add a text in the default language, `en`',
     ],
     [{ classicLogin: { allow: true } }, 'classicLogin.allow: give a function: (req) => boolean'],
     [

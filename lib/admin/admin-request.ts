@@ -72,6 +72,8 @@ const messages = {
   connected:
     'Saved as a draft. Nobody sees it yet. Enter the URLs below at the provider, then test a sign-in.',
   saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
+  logoSaved: 'Saved. The login page shows the new logo.',
+  logoRemoved: 'The logo is removed.',
   tested: 'Tested just now.',
   testedSome: 'Some providers were not tested because it took too long. Test them on their own pages.',
   enabled: 'Enabled. Everyone can sign in with it now.',

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import type * as z from 'zod'
 import { ProviderTestError } from '../management/save-provider.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import type { Check } from '../providers/provider.ts'
@@ -72,7 +72,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
     name,
     control,
     missing: `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`,
-    wide: ['parameters', 'textarea', 'list'].includes(control) || undefined,
+    wide: setting.wide ?? (['parameters', 'textarea', 'list'].includes(control) || undefined),
     options: choices && [
       { value: '', label: emptyChoice },
       ...choices.map((value) => ({ value, label: effects ? `${value}: ${effects[value]}` : value })),
@@ -85,6 +85,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
 }
 
 const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> = {
+  page: 'Login page',
   protocol: 'Protocol',
   email: 'E-mail addresses',
   network: 'Sign-out and network',

@@ -14,7 +14,7 @@ export function day(at: string): string {
   return dayFormat.format(new Date(at))
 }
 
-function dateTime(at: string): string {
+export function dateTime(at: string): string {
   const options = { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' } as const
   dateTimeFormat ??= new Intl.DateTimeFormat('en-GB', options)
   return `${dateTimeFormat.format(new Date(at))} UTC`
@@ -59,7 +59,9 @@ export const viewHelpers = { day, moment: dateTime, count, maxCounted, upTo, sen
 
 /** The mark before a provider's name, the same as on the login page. */
 export function providerBadge(provider: Provider) {
-  const logo = presetOf(provider.preset)?.logo
+  const { logoHash, preset } = provider
+  const vendor = presetOf(preset)?.logo
+  const logo = logoHash ? `providers/${logoHash}` : vendor && `logos/${vendor}.svg`
   const monogram = monogramOf(provider.displayName)
-  return { logo: logo && `logos/${logo}.svg`, monogram, hue: hueOf(provider) }
+  return { logo, monogram, hue: hueOf(provider) }
 }

@@ -32,6 +32,7 @@ import {
   toFormValues,
   withProblems,
 } from './form.ts'
+import { providerBadge } from './format.ts'
 import { urlsToEnter } from './provider-routes.ts'
 
 /** `GET|POST /:slug/edit`: the settings of a connected provider, tested before they are saved. */
@@ -40,6 +41,11 @@ export const providerEditRoutes: AdminRoutes = {
     showEditForm(page, provider, { values: toFormValues(provider, fieldsOf(provider)) }),
   ),
   'POST /:slug/edit': withProvider(save),
+  'POST /:slug/logo': withProvider(saveLogo),
+  'POST /:slug/remove-logo': withProvider(async (page, { slug }) => {
+    await page.providers.removeLogo(slug, page.options)
+    redirectTo(page, `/${slug}/edit`, { done: 'logoRemoved' })
+  }),
 }
 
 /** `GET /new`, `GET|POST /new/:preset`: a new provider, tested before it is saved, and saved as a draft. */
@@ -170,13 +176,30 @@ async function save(page: AdminRequest, provider: Provider): Promise<void> {
   redirectTo(page, `/${provider.slug}`, { done: 'saved' })
 }
 
+/** `Buffer`: what a browser sends for a file. Without a chosen one, it is empty; a large one is discarded. */
+async function saveLogo(page: AdminRequest, provider: Provider): Promise<void> {
+  const { options, providers, req } = page
+  const file: unknown = req.body?.logo
+  try {
+    if (!Buffer.isBuffer(file) || file.length === 0)
+      throw new ManagementError('invalid', 'choose a PNG or WebP image, at most 20 KB')
+    await providers.setLogo(provider.slug, file, options)
+  } catch (error) {
+    if (!(error instanceof ManagementError)) throw error
+    const values = toFormValues(provider, fieldsOf(provider))
+    return await showEditForm(page, provider, { values, errors: { logo: sentence(error.message) } })
+  }
+  redirectTo(page, `/${provider.slug}/edit`, { done: 'logoSaved' })
+}
+
 async function showEditForm(
   page: AdminRequest,
   provider: Provider,
   form: FilledForm,
   conflict?: ReturnType<typeof differences>,
 ): Promise<void> {
-  await showForm(page, 'edit', form, { provider, ...sectionsOf(fieldsOf(provider)), conflict })
+  const mark = providerBadge(provider)
+  await showForm(page, 'edit', form, { provider, mark, ...sectionsOf(fieldsOf(provider)), conflict })
 }
 
 async function showConflict(page: AdminRequest, provider: Provider, values: FormValues): Promise<void> {

@@ -3,7 +3,7 @@ import { providerUrls } from '../management/provider-urls.ts'
 import { ProviderTestError } from '../management/save-provider.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Check, Provider } from '../providers/provider.ts'
+import { type Check, describeHealth, type Provider } from '../providers/provider.ts'
 import { type ProviderChanges, settingFacts } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
@@ -127,6 +127,7 @@ async function showProvider(
   const isLimited = !countsAll && hasMany
   const locals = {
     provider,
+    describeHealth,
     settingFacts,
     vouching: describeVouching(provider),
     presetName: presetOf(preset)?.displayName ?? preset,

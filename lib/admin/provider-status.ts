@@ -1,7 +1,7 @@
 import type { Activity } from '../events/event-history.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { DAY } from '../shared/time.ts'
-import { count, day } from './format.ts'
+import { count, dateTime, day } from './format.ts'
 
 export interface ProviderState {
   tone: 'good' | 'quiet' | 'notice' | 'bad'
@@ -14,8 +14,10 @@ export function providerStates(
   activity: Activity | undefined,
   now: Date,
 ): ProviderState[] {
-  const { enabled, retireAt, testSignInAt } = provider
+  const { enabled, health, retireAt, testSignInAt } = provider
   const problems = [
+    // A disabled provider is not probed.
+    enabled && health ? bad(`Has problems since ${dateTime(health.since)}`) : undefined,
     testProblem(provider),
     activity?.consentMissingAt ? bad('Consent missing') : undefined,
     secretProblem(provider, now),

@@ -57,13 +57,13 @@ export function addPortalCommands(parent: Command, commands: PortalCommands): vo
     if (notes) command.addHelpText('after', notes)
     if (argument) command.addArgument(argument)
     for (const option of otherOptions) command.addOption(option)
-    for (const [flag, text] of Object.entries(definition.requiredOptions ?? {}))
-      command.requiredOption(flag, text)
-    for (const [flag, text] of Object.entries(definition.options ?? {})) command.option(flag, text)
+    const options = { ...definition.requiredOptions, ...definition.options }
+    for (const [flag, text] of Object.entries(options)) command.option(flag, text)
   }
 }
 
 async function runCommand(command: Command, definition: PortalCommand): Promise<void> {
+  checkRequiredOptions(command, definition)
   const environment = readValidEnvironment()
   const flags = command.opts<CommonFlags>()
   await withSso(environment, async (sso, knex) => {
@@ -73,6 +73,16 @@ async function runCommand(command: Command, definition: PortalCommand): Promise<
     const result = await definition.run(context, ...command.processedArgs)
     if (result) printResult(flags, result)
   })
+}
+
+/** Commander itself would name only the first one that is missing. */
+function checkRequiredOptions(command: Command, { requiredOptions = {} }: PortalCommand): void {
+  const missing = command.options.filter(
+    (option) =>
+      option.flags in requiredOptions && command.getOptionValue(option.attributeName()) === undefined,
+  )
+  if (missing.length > 0)
+    throw new ConfigurationError(`give ${missing.map(({ flags }) => flags).join(' and ')}`)
 }
 
 export function currentActor(): string {

@@ -91,11 +91,15 @@ export async function readSecret(file: string, flag: string): Promise<string> {
 
 /** @param maxBytes a larger file is refused before it is read completely */
 export async function readText(file: string, flag: string, maxBytes = 65_536): Promise<string> {
+  return (await readBytes(file, flag, maxBytes)).toString('utf8')
+}
+
+export async function readBytes(file: string, flag: string, maxBytes: number): Promise<Buffer> {
   const source = file === '-' ? { fd: 0, autoClose: false } : {}
   const content = await buffer(createReadStream(file, { ...source, end: maxBytes })).catch((cause) => {
     throw new ConfigurationError(`${flag}: ${file} cannot be read`, { cause })
   })
   if (content.length > maxBytes)
     throw new ConfigurationError(`${flag}: ${file} is larger than ${maxBytes} bytes`)
-  return content.toString('utf8')
+  return content
 }

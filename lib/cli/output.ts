@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import stringWidth from 'string-width'
 import type { Check } from '../providers/provider.ts'
 import { ConfigurationError, describeError, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
@@ -83,8 +84,10 @@ export function pairs(all: [name: string, value: string | undefined][]): string 
 function align(lines: string[][]): string {
   const widths: number[] = []
   for (const line of lines)
-    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at] ?? 0, cell.length)
-  const padded = lines.map((line) => line.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  '))
+    for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at] ?? 0, stringWidth(cell))
+  // Not `padEnd`: an ideograph takes two columns of a terminal.
+  const pad = (cell: string, width = 0) => cell + ' '.repeat(width - stringWidth(cell))
+  const padded = lines.map((line) => line.map((cell, at) => pad(cell, widths[at])).join('  '))
   return padded.map((line) => line.trimEnd()).join('\n')
 }
 

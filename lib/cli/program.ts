@@ -1,9 +1,11 @@
+import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { count } from '../admin/format.ts'
 import { databaseName } from '../database/connect.ts'
 import { migrate, unlockMigrations } from '../database/migrate.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { addPortalCommands, currentActor, type PortalCommands } from './command.ts'
+import { completionScript } from './completion.ts'
 import { addDoctor } from './doctor-command.ts'
 import { readEnvironment, readValidEnvironment, withDatabase, withSso } from './environment.ts'
 import { eventsCommands } from './events-command.ts'
@@ -40,6 +42,7 @@ export function buildProgram(json = false): Command {
       },
     })
     .description('Single sign-on for a portal: manage providers, users and sessions, and check the setup.')
+    .version(readVersion(), '--version', 'print the version of the package')
     .addHelpText('after', help)
   addMigrate(program)
   addProviders(program)
@@ -50,7 +53,29 @@ export function buildProgram(json = false): Command {
   addSecrets(program)
   addPortalCommands(program, { ...breakGlassCommands, ...eventsCommands })
   addDoctor(program)
+  addCompletion(program)
   return program
+}
+
+/** The package refers to itself by its name, so the path does not depend on the build. */
+function readVersion(): string {
+  const { version } = createRequire(import.meta.url)('express-portal-sso/package.json') as { version: string }
+  return version
+}
+
+function addCompletion(program: Command): void {
+  program
+    .command('completion')
+    .description('print a script that completes commands and flags in bash and zsh')
+    .addHelpText(
+      'after',
+      `
+Example, for ~/.bashrc:
+  $ source <(portal-sso completion)
+In ~/.zshrc, put before it:
+  $ autoload -U bashcompinit && bashcompinit`,
+    )
+    .action(() => print(completionScript(program)))
 }
 
 function addMigrate(program: Command): void {

@@ -16,6 +16,8 @@ export class DatabaseClock {
   readonly #logger: Logger
   #offsetMs: number | undefined
   #isReported = false
+  #providerOffsetMs: number | undefined
+  #isProviderReported = false
 
   constructor(knex: Knex, logger: Logger) {
     this.#knex = knex
@@ -49,6 +51,33 @@ export class DatabaseClock {
     this.#offsetMs = Math.min(at - askedAt, Math.max(at - answeredAt, 0))
     this.#report()
     return at
+  }
+
+  /** A provider's time minus ours, of the last response with which one told it, if more than 10 seconds. */
+  get providerOffsetMs(): number | undefined {
+    return this.#providerOffsetMs
+  }
+
+  /**
+   * Compares our clock with the `Date` of a provider's response (RFC 9110, 6.6.1). Attacker: a provider that lies, to fill the log or
+   * to have instances taken out of use. So there is one line for each process, and `isWrong` does not depend on it.
+   */
+  compareWithProvider({ headers }: Response, askedAt: number, issuer: string): void {
+    // A cache in between sends the time at which it got the response, and the seconds since then.
+    const age = Number(headers.get('age') ?? 0) * SECOND
+    const at = Date.parse(headers.get('date') ?? '') + (Number.isFinite(age) ? age : 0)
+    if (Number.isNaN(at)) return
+    // The header names a whole second, and its clock was read at some moment in between.
+    const [ahead, behind] = [at - Date.now(), at + SECOND - askedAt]
+    const offsetMs = ahead > 0 ? ahead : Math.min(behind, 0)
+    this.#providerOffsetMs = Math.abs(offsetMs) > toleranceMs ? offsetMs : undefined
+    if (this.#providerOffsetMs === undefined || this.#isProviderReported) return
+    this.#isProviderReported = true
+    const seconds = Math.round(offsetMs / SECOND)
+    this.#logger.warn(
+      { seconds, issuer },
+      `the clock of this server is ${Math.abs(seconds)} s ${seconds > 0 ? 'behind' : 'ahead of'} a provider’s: from 30 s on, its sign-ins fail; synchronize both (NTP)`,
+    )
   }
 
   #report(): void {

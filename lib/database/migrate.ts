@@ -17,6 +17,7 @@ import * as pushedRequests from './migrations/009-pushed-requests.ts'
 import * as indexesForLargeTables from './migrations/010-indexes-for-large-tables.ts'
 import * as sessionEndings from './migrations/011-session-endings.ts'
 import * as providerHealth from './migrations/012-provider-health.ts'
+import * as providerMarks from './migrations/013-provider-marks.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -39,6 +40,7 @@ const migrations: Migration[] = [
   { name: '010-indexes-for-large-tables', ...indexesForLargeTables },
   { name: '011-session-endings', ...sessionEndings },
   { name: '012-provider-health', ...providerHealth },
+  { name: '013-provider-marks', ...providerMarks },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

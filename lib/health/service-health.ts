@@ -28,8 +28,11 @@ export interface Health {
   redis?: PartHealth | undefined
   /** The tables. `pending` names the migrations that have not run. */
   migrations: PartHealth & { pending: readonly string[] }
-  /** The clock of this server. `offsetMs` is the database's time minus ours. Absent while unknown. */
-  clock: PartHealth & { offsetMs?: number | undefined }
+  /**
+   * The clock of this server. `offsetMs` is the database's time minus ours. `providerOffsetMs` is that of the provider whose keys were
+   * read last, if more than ten seconds; `ok` does not depend on it. Absent while unknown.
+   */
+  clock: PartHealth & { offsetMs?: number | undefined; providerOffsetMs?: number | undefined }
 }
 
 /** Attacker: a client that asks all the time. The checks run once a second at most. */
@@ -77,13 +80,13 @@ export class ServiceHealth {
 
   async #check(): Promise<Health> {
     const [database, redis] = await Promise.all([this.#database.run(), this.#redis?.run()])
-    const { offsetMs, isWrong } = this.#core.clock
+    const { offsetMs, isWrong, providerOffsetMs } = this.#core.clock
     const pending = this.#pendingMigrations
     const parts = {
       database,
       ...(redis && { redis }),
       migrations: { ok: pending.length === 0, pending },
-      clock: { ok: !isWrong, offsetMs },
+      clock: { ok: !isWrong, offsetMs, ...(providerOffsetMs !== undefined && { providerOffsetMs }) },
     }
     const isOk = Object.values(parts).every(({ ok }) => ok)
     const refusesUsers = this.#refusesUsers(database.ok, redis?.ok ?? true)
@@ -154,9 +157,14 @@ function send(res: Response, { status, ...parts }: Pick<Health, 'status'> & Part
     part,
     ok ? 'ok' : 'failed',
   ])
-  const offset = parts.clock?.ok === false ? { clockOffsetMs: parts.clock.offsetMs } : {}
+  const { ok: isRight = true, offsetMs, providerOffsetMs } = parts.clock ?? {}
   res
     .status(status === 'unavailable' ? 503 : 200)
     .set('cache-control', 'no-store')
-    .json({ status, ...(Object.fromEntries(words) as object), ...offset })
+    .json({
+      status,
+      ...(Object.fromEntries(words) as object),
+      clockOffsetMs: isRight ? undefined : offsetMs,
+      providerClockOffsetMs: providerOffsetMs,
+    })
 }

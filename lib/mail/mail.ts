@@ -1,7 +1,8 @@
 import { CheckError, describeError } from '../shared/errors.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
-import type { Branding } from '../web/branding.ts'
-import type { Pages, Views } from '../web/pages.ts'
+import type { PageBranding } from '../web/branding.ts'
+import type { Locale } from '../web/locale.ts'
+import type { Pages } from '../web/pages.ts'
 
 /** A mail, in the shape that nodemailer accepts. */
 export interface MailMessage {
@@ -37,22 +38,20 @@ const maxReasonLength = 200
 
 /** Renders mails and passes them to the host's mailer. It knows no users and no providers. */
 export class Mail {
-  readonly branding: Branding
-  readonly #views: Views
+  readonly #pages: Pages
   readonly #mailer: Mailer
   readonly #from: string | undefined
-  readonly #logo: string | undefined
-  readonly #button: Pages['button']
 
   /** @param from default: the transport's own */
-  constructor({ button, views, branding }: Pages, mailer: Mailer, from: string | undefined) {
-    this.branding = branding
-    this.#views = views
+  constructor(pages: Pages, mailer: Mailer, from: string | undefined) {
+    this.#pages = pages
     this.#mailer = mailer
-    this.#button = button
     this.#from = from && oneLine(from)
-    // A path has no host in a mail, and an http image would reveal to the network who reads it.
-    this.#logo = branding.logo?.startsWith('https://') ? branding.logo : undefined
+  }
+
+  /** @param locale left out: English, for administrators */
+  branding(locale: Locale = this.#pages.locale()): PageBranding {
+    return this.#pages.branding(locale)
   }
 
   /**
@@ -65,12 +64,19 @@ export class Mail {
     { to, subject, locals }: { to: string; subject: string; locals: object },
     secret?: string,
   ): Promise<void> {
-    const given = { subject, logo: this.#logo, button: this.#button, ...locals }
+    const { button, views } = this.#pages
+    const { logo } = this.branding()
+    // A path has no host in a mail, and an http image would reveal to the network who reads it.
+    const given = { subject, logo: logo?.startsWith('https://') ? logo : undefined, button, ...locals }
     const [text, html] = await Promise.all([
-      this.#views.render(`mail/${view}.txt`, given, (value) => String(value)),
-      this.#views.render(`mail/${view}.html`, given),
+      views.render(`mail/${view}.txt`, given, (value) => String(value)),
+      views.render(`mail/${view}.html`, given),
     ])
-    const headers = { to: oneLine(to), subject: oneLine(subject), ...(this.#from && { from: this.#from }) }
+    const headers = {
+      to: oneLine(to),
+      subject: oneLine(subject.replace(/[\u2068\u2069]/g, '')),
+      ...(this.#from && { from: this.#from }),
+    }
     try {
       await withTimeout(sendTimeoutMs, this.#deliver({ ...headers, text, html }))
     } catch (error) {

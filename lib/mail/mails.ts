@@ -1,5 +1,4 @@
-import { brandingIn } from '../web/branding.ts'
-import type { Locale } from '../web/locale.ts'
+import { dateFormat, type Locale } from '../web/locale.ts'
 import { placeName } from '../web/request.ts'
 import { type Mail, oneLine } from './mail.ts'
 
@@ -19,9 +18,13 @@ export interface CodeMail {
  *
  * @throws MailError
  */
-export async function sendCodeMail(mail: Mail, { lang, t }: Locale, verification: CodeMail): Promise<void> {
+export async function sendCodeMail(mail: Mail, locale: Locale, verification: CodeMail): Promise<void> {
+  const { lang, t } = locale
   const { to, code, provider, minutes } = verification
-  const names = { ...(provider && { provider: oneLine(provider) }), portal: oneLine(mail.branding.name) }
+  const names = {
+    ...(provider && { provider: oneLine(provider) }),
+    portal: oneLine(mail.branding(locale).name),
+  }
   const locals = { lang, t, code, ...names, minutes: String(minutes) }
   await mail.send('code', { to, subject: t('mail.code.subject', names), locals }, code)
 }
@@ -48,14 +51,15 @@ export interface MethodMail {
  *
  * @throws MailError
  */
-export async function sendMethodMail(mail: Mail, { lang, t }: Locale, change: MethodMail): Promise<void> {
+export async function sendMethodMail(mail: Mail, locale: Locale, change: MethodMail): Promise<void> {
+  const { lang, t } = locale
   const { to, what, provider, at, browser, os, location, href } = change
-  const { name: portal, support } = brandingIn(lang, mail.branding)
+  const { name: portal, support } = mail.branding(locale)
   const names = { provider: oneLine(provider), portal: oneLine(portal) }
   const subject = t(`mail.method.${what}.subject`, names)
   const device = browser && (os ? t('account.device', { browser, os }) : browser)
   const format = { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' } as const
-  const when = new Intl.DateTimeFormat(lang, format).format(at)
+  const when = dateFormat(lang, format).format(at)
   const from = [device, placeName(location)].filter((part) => part !== undefined).map(oneLine)
   const locals = { lang, t, ...names, what, when, from: from.join(', '), href, support }
   await mail.send('method', { to, subject, locals })
@@ -77,7 +81,7 @@ export async function sendExpiryMail(
   mail: Mail,
   { to, slug, provider, days, end }: ExpiryMail,
 ): Promise<void> {
-  const names = { provider: oneLine(provider), portal: oneLine(mail.branding.name) }
+  const names = { provider: oneLine(provider), portal: oneLine(mail.branding().name) }
   const when = days === 0 ? 'has expired' : `expires in ${days} ${days === 1 ? 'day' : 'days'}`
   const subject = `${names.portal}: the client secret of ${names.provider} ${when}`
   await mail.send('expiry', { to, subject, locals: { ...names, slug, when, date: end.slice(0, 10) } })

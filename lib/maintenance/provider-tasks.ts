@@ -59,7 +59,7 @@ async function disable(knex: Knex, { id, retireAt }: DueProvider, now: number): 
 /** Until then a removed provider can be restored. */
 const retentionMs = 30 * DAY
 
-/** Deletes providers that were removed 30 days ago, with their encrypted secrets. */
+/** Deletes providers that were removed 30 days ago, with their encrypted secrets and logos. */
 export async function purgeRemovedProviders(
   { clock, knex }: Pick<Core, 'clock' | 'knex'>,
   events: EventLog,
@@ -77,4 +77,9 @@ export async function purgeRemovedProviders(
     if (deleted === 1)
       await events.record({ kind: 'provider-purged', portal, provider: slug, actor: 'maintenance' })
   }
+  // Also those of providers that another version deleted, or whose slug was connected again.
+  const provider = knex('sso_providers')
+    .select('id')
+    .whereRaw('sso_providers.id = sso_provider_logos.provider_id')
+  await knex('sso_provider_logos').whereNotExists(provider).delete()
 }

@@ -1,3 +1,4 @@
+import { readEncodedLogo } from '../providers/logo-image.ts'
 import type { Provider } from '../providers/provider.ts'
 import {
   type ProviderChanges,
@@ -10,6 +11,7 @@ import { describeError, type Issue, ManagementError } from '../shared/errors.ts'
 import type { ManagementContext } from './context.ts'
 import { type ProviderInFile, readProviderFile } from './provider-file.ts'
 import { type ProviderInput, readChanges, readInput } from './provider-input.ts'
+import { hashLogo, setProviderLogo } from './provider-logos.ts'
 import { connectProvider, updateProvider } from './save-provider.ts'
 import { assertMayReference } from './secret-reference-rules.ts'
 
@@ -31,7 +33,7 @@ export interface ImportResult {
   outcome: 'connected' | 'updated' | 'unchanged' | 'failed'
   /** Why it failed. */
   reason?: string
-  /** Settings that differ, here and in the file. */
+  /** Settings that differ, here and in the file. Of a logo, both hashes. */
   changes?: Record<string, { here: unknown; file: unknown }>
   /** Its client secret is neither in the file nor given. */
   needsSecret?: true
@@ -99,20 +101,25 @@ type StepOptions = ResolvedActOptions & ImportOptions & { given: GivenSecret }
 
 function connectStep(
   context: ManagementContext,
-  { slug, preset, settings }: ProviderInFile,
+  { slug, preset, settings, logo: encoded }: ProviderInFile,
   { given, ...options }: StepOptions,
 ): Step {
   // A file cannot set a reference: its author would choose which of our secrets is sent to the issuer.
   const { clientSecretReference } = settings
   const { clientSecretReference: named } = readChanges({ clientSecretReference } as ProviderChanges)
   const input: ProviderInput = { ...withoutCodeOnly(settings), ...given, slug, preset, enabled: false }
+  const logo = encoded === undefined ? undefined : readEncodedLogo(encoded)
   if (needsSecret(readInput(input).settings)) {
     const reason = named
       ? `its client secret is missing; to read it from ${named}, as in the file, give that reference in \`clientSecrets\``
       : 'its client secret is missing'
     return { slug, outcome: 'failed', needsSecret: true, reason }
   }
-  return { slug, outcome: 'connected', run: () => connectProvider(context, input, options) }
+  const run = async () => {
+    await connectProvider(context, input, options)
+    if (logo) await setProviderLogo(context, slug, logo, options)
+  }
+  return { slug, outcome: 'connected', run }
 }
 
 function updateStep(
@@ -125,9 +132,11 @@ function updateStep(
   const isSecretGiven = Object.keys(given).length > 0
   // The given secret or reference replaces the file's reference.
   const fileChanges: ProviderChanges = isSecretGiven ? withoutCodeOnly(inFile.settings) : inFile.settings
-  const changes = listDifferences(existing, fileChanges)
-  const hasChanges = isSecretGiven || Object.keys(changes).length > 0
-  if (!options.update || !hasChanges) return { slug, outcome: 'unchanged', changes }
+  const settings = listDifferences(existing, fileChanges)
+  const hasNewSettings = isSecretGiven || Object.keys(settings).length > 0
+  const logo = newLogo(existing, inFile)
+  const changes = { ...settings, ...(logo && { logo: logo.difference }) }
+  if (!options.update || !(hasNewSettings || logo)) return { slug, outcome: 'unchanged', changes }
   if (inFile.preset !== existing.preset)
     throw new ManagementError(
       'conflict',
@@ -136,8 +145,20 @@ function updateStep(
   const reason = findRefusal(fileChanges, existing, changes)
   if (reason !== undefined) return { slug, outcome: 'failed', changes, reason }
   const { version } = existing
-  const run = () => updateProvider(context, slug, { ...fileChanges, ...given }, { ...options, version })
+  const run = async () => {
+    if (hasNewSettings)
+      await updateProvider(context, slug, { ...fileChanges, ...given }, { ...options, version })
+    if (logo) await setProviderLogo(context, slug, logo.image, options)
+  }
   return { slug, outcome: 'updated', changes, run }
+}
+
+/** @returns `undefined` if the file has no logo, or the same */
+function newLogo(existing: Provider, { logo }: ProviderInFile) {
+  if (logo === undefined) return undefined
+  const image = readEncodedLogo(logo)
+  const difference = { here: existing.logoHash ?? null, file: hashLogo(existing.id, image) }
+  return difference.here === difference.file ? undefined : { image, difference }
 }
 
 function withoutCodeOnly(settings: ProviderInFile['settings']): ProviderChanges {

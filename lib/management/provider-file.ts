@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { slugSchema } from '../providers/provider.ts'
 import { isSecret, settingNamesWhere, settingsOf, settings as settingsTable } from '../providers/settings.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
@@ -6,6 +6,7 @@ import { type Issue, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { ManagementContext } from './context.ts'
 import { parse } from './provider-input.ts'
+import { encodedLogo } from './provider-logos.ts'
 
 /** Providers for another portal or stage, without what belongs to one installation: ids, portal, state and secrets. */
 export interface ProviderFile {
@@ -25,6 +26,8 @@ export interface ProviderInFile {
   preset: string
   /** Values by setting, as `ProviderChanges`. `null`: none, not even the preset's default. */
   settings: Record<string, unknown>
+  /** Its own logo, a PNG or WebP file in base64. Omitted: none, and an import keeps the existing one. */
+  logo?: string | undefined
 }
 
 const fileFormat = 'express-portal-sso providers'
@@ -32,8 +35,8 @@ const fileVersion = 1
 /** Rows read at once. */
 const pageSize = 500
 
-/** Characters. */
-export const maxFileLength = 1_048_576
+/** Characters: as many providers as a file may contain, each with a logo. */
+export const maxFileLength = 8_388_608
 
 const fileSchema = z.strictObject({
   format: z.literal(fileFormat),
@@ -44,6 +47,7 @@ const fileSchema = z.strictObject({
         slug: slugSchema,
         preset: z.string().max(40),
         settings: z.record(z.string().max(40), z.unknown()),
+        logo: z.string().optional(),
       }),
     )
     .max(200),
@@ -56,7 +60,7 @@ const fileSchema = z.strictObject({
  * @param slugs empty: all providers of the portal
  */
 export async function exportProviders(
-  { providersTable }: ManagementContext,
+  { knex, providersTable }: ManagementContext,
   slugs: readonly string[],
   { portal }: ResolvedActOptions,
 ): Promise<ProviderFile> {
@@ -69,7 +73,8 @@ export async function exportProviders(
       const exported = Object.entries(settingsOf(provider)).filter(([name]) => !local.includes(name))
       // `null` overrides the preset's default where the file is imported.
       const settings = Object.fromEntries(exported.map(([name, value]) => [name, value ?? null]))
-      providers.push({ slug: provider.slug, preset: provider.preset, settings })
+      const logo = await encodedLogo(knex, provider)
+      providers.push({ slug: provider.slug, preset: provider.preset, settings, ...(logo && { logo }) })
     }
     page = chosen ? [] : await providersTable.list(portal, { after: page.at(-1), limit: pageSize })
   }

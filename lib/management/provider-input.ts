@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { issuerOfMetadata } from '../providers/issuer.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'

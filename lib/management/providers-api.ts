@@ -1,5 +1,6 @@
 import type { EventOf } from '../events/event-types.ts'
 import { keysWithState, promoteKey } from '../providers/client-key.ts'
+import { readLogo } from '../providers/logo-image.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
@@ -20,6 +21,7 @@ import {
   type RemovedProvider,
   type UsageOptions,
 } from './provider-lifecycle.ts'
+import { setProviderLogo } from './provider-logos.ts'
 import {
   connectProvider,
   describeChanges,
@@ -274,6 +276,21 @@ export class ProvidersApi {
    */
   async import(text: string, options: ImportOptions = {}): Promise<ImportResult[]> {
     return await importProviders(this.#context, text, { ...options, ...this.#resolve(options) })
+  }
+
+  /**
+   * Shows a logo of its own before its name, on the login page and elsewhere. Metadata and everything else that does not draw it is dropped.
+   *
+   * @param image a PNG or WebP file: at most 256 × 256 pixels and 20 KB
+   * @throws ManagementError `invalid` for any other content, `not_found`
+   */
+  async setLogo(slug: string, image: Uint8Array, options: ActOptions = {}): Promise<void> {
+    await setProviderLogo(this.#context, slug, readLogo(image), this.#resolve(options))
+  }
+
+  /** Shows the logo of its preset, or its initial, again. */
+  async removeLogo(slug: string, options: ActOptions = {}): Promise<void> {
+    await setProviderLogo(this.#context, slug, undefined, this.#resolve(options))
   }
 
   /** Public halves of the keys of `private_key_jwt`. */

@@ -29,6 +29,8 @@ interface KeySetOptions {
   resolverFor(keySet: JSONWebKeySet): KeyResolver
   /** Reads the discovery document again. Called when the key set is gone. @returns its `jwks_uri` */
   locate(): Promise<string>
+  /** Called with each key set, which tells the provider's time. @param askedAt milliseconds since 1970 */
+  onResponse?: ((response: Response, askedAt: number) => void) | undefined
 }
 
 interface Verification {
@@ -127,6 +129,7 @@ export class KeySet {
   }
 
   async #request(request: number): Promise<FetchedKeys> {
+    const askedAt = Date.now()
     try {
       let response = await this.#outbound.fetch(this.#uri, keyRequest)
       if (isGone(response)) {
@@ -135,6 +138,7 @@ export class KeySet {
         this.#uri = uri
       }
       const resolver = this.#options.resolverFor(await readKeySet(response))
+      this.#options.onResponse?.(response, askedAt)
       this.#current = { resolver, fetchedAt: Date.now(), request }
       this.#failure = undefined
       return this.#current

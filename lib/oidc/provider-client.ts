@@ -80,6 +80,8 @@ export interface Succession {
   previous?: ProviderClient | undefined
   /** called when an endpoint is gone: the metadata may be out of date */
   onMoved?: (() => void) | undefined
+  /** called with each key set, which tells the provider's time */
+  onKeys?: ((response: Response, askedAt: number) => void) | undefined
 }
 
 /** @throws when discovery fails or the document names another issuer than the row */
@@ -87,13 +89,14 @@ export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  { previous, onMoved }: Succession = {},
+  succession: Succession = {},
 ): Promise<ProviderClient> {
+  const { previous, onMoved } = succession
   const metadata = await readMetadata(provider, outbound)
   const { id_token_signing_alg_values_supported: announced } = metadata
   const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
   const server = neededMetadata(metadata, provider, algorithms)
-  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, onMoved)
+  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, succession)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
   const connection = { provider, server, clientMetadata }
   let credential: client.ClientAuth | undefined
@@ -158,10 +161,11 @@ function createKeySet(
   { jwks_uri }: ProviderMetadata,
   provider: Provider,
   outbound: HttpClient,
-  onMoved: (() => void) | undefined,
+  { onKeys, onMoved }: Succession,
 ): KeySet {
   return new KeySet(jwks_uri, outbound, {
     resolverFor: (keySet) => keyResolver(provider, keySet),
+    onResponse: onKeys,
     async locate() {
       onMoved?.()
       return (await readMetadata(provider, outbound)).jwks_uri

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { StoredSettings } from './settings.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. Its secrets are not part of it and never leave the table. */
@@ -17,6 +17,8 @@ export interface Provider extends Readonly<StoredSettings> {
   readonly recommended: boolean
   /** Place on the login page, in ascending order. */
   readonly position: number
+  /** Identifies its own logo: part of the logo's URL. Omitted: it has none. */
+  readonly logoHash?: string | undefined
   /** When a test sign-in with these settings passed. ISO 8601. */
   readonly testSignInAt?: string | undefined
   /** Id of the active user as whom it would have signed in. */
@@ -50,6 +52,22 @@ export interface ProviderHealth {
   readonly fault: 'unreachable' | 'server-error' | 'unusable'
 }
 
+const endpointNames = {
+  metadata: 'the discovery document',
+  keys: 'the key set',
+  token: 'the token endpoint',
+} as const
+const faultNames = {
+  unreachable: 'cannot be reached',
+  'server-error': 'responds with a server error',
+  unusable: 'cannot be used for a sign-in',
+} as const
+
+/** The fault in words, for administrators: `the key set cannot be reached`. */
+export function describeHealth({ endpoint, fault }: ProviderHealth): string {
+  return `${endpointNames[endpoint]} ${faultNames[fault]}`
+}
+
 /** One result of the connection test. */
 export interface Check {
   /** Name of the check, such as `reach`. */
@@ -60,6 +78,26 @@ export interface Check {
   message: string
   /** Advice for the administrator. */
   hint?: string
+}
+
+/** A text in the language of a page or mail: that of `pt-BR`, then of `pt`, then the fallback. */
+function inLanguage(texts: Readonly<Record<string, string>>, lang: string): string | undefined {
+  return texts[lang] ?? texts[lang.replace(/-.*/, '')]
+}
+
+/** The provider's name on pages and in mails for users. */
+export function providerName(
+  { displayName, labels }: Pick<Provider, 'displayName' | 'labels'>,
+  lang: string,
+): string {
+  return inLanguage(labels, lang) ?? displayName
+}
+
+export function providerNote(
+  { note, notes }: Pick<Provider, 'note' | 'notes'>,
+  lang: string,
+): string | undefined {
+  return inLanguage(notes, lang) ?? note
 }
 
 // Existing or future routes of the plugin beside `/login/:provider`.

@@ -43,6 +43,7 @@ const stateNames = [
   'enabled',
   'recommended',
   'position',
+  'logoHash',
   'testSignInAt',
   'testSignInUserId',
   'reauthentication',
@@ -102,12 +103,24 @@ const connectedState = `select id, version, enabled, reauthentication, retire_at
 /** The members of an enabled provider that the login page needs. */
 export type PickerProvider = Pick<
   Provider,
-  'slug' | 'displayName' | 'preset' | 'recommended' | 'position' | 'reauthentication' | 'retireAt'
+  | 'slug'
+  | 'displayName'
+  | 'labels'
+  | 'note'
+  | 'notes'
+  | 'logoHash'
+  | 'preset'
+  | 'recommended'
+  | 'position'
+  | 'reauthentication'
+  | 'retireAt'
+  | 'health'
 >
 
 // Written out, because this statement runs for each login page, and knex's builder costs more CPU than the driver.
-const enabledForPicker = `select slug, display_name, preset, recommended, position, reauthentication, retire_at
-  from sso_providers where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
+const enabledForPicker = `select slug, display_name, labels, note, notes, logo_hash, preset, recommended, position, reauthentication,
+    retire_at, failing_since, endpoint, fault, checked_at
+  from sso_providers left join sso_provider_health on provider_id = id where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
   order by recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
 
 const pickerOrder = [
@@ -183,7 +196,11 @@ export class ProvidersTable {
     if (search !== undefined) {
       // The user's text is no pattern. `!`, because MySQL gives a backslash its own meaning.
       const pattern = `%${search.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
-      query.whereRaw("(lower(display_name) like ? escape '!' or slug like ? escape '!')", [pattern, pattern])
+      // In JSON, a name follows `:"`.
+      query.whereRaw(
+        "(lower(display_name) like ? escape '!' or slug like ? escape '!' or lower(labels) like ? escape '!')",
+        [pattern, pattern, `%:"${pattern}`],
+      )
     }
     if (after) {
       query.where({ recommended: false })
@@ -497,23 +514,35 @@ function conflictError({ slug }: Provider): ManagementError {
   return new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
 }
 
-type PickerRow = Pick<Provider, 'slug' | 'preset' | 'position'> & {
-  display_name: string
-  recommended: unknown
-  reauthentication: Provider['reauthentication'] | null
-  retire_at: string | null
-}
+type PickerRow = Pick<Provider, 'slug' | 'preset' | 'position'> &
+  HealthRow & {
+    display_name: string
+    labels: string | null
+    note: string | null
+    notes: string | null
+    logo_hash: string | null
+    recommended: unknown
+    reauthentication: Provider['reauthentication'] | null
+    retire_at: string | null
+  }
+
+const noTexts = {}
 
 function pickerProvider(row: PickerRow): PickerProvider {
-  const { slug, preset, position, display_name: displayName, recommended, reauthentication } = row
+  const { slug, preset, position, display_name: displayName, labels, notes, reauthentication } = row
   return {
     slug,
     displayName,
+    labels: labels ? (JSON.parse(labels) as Provider['labels']) : noTexts,
+    note: row.note ?? undefined,
+    notes: notes ? (JSON.parse(notes) as Provider['notes']) : noTexts,
+    logoHash: row.logo_hash ?? undefined,
     preset,
     position,
-    recommended: Boolean(recommended),
+    recommended: Boolean(row.recommended),
     reauthentication: reauthentication ?? undefined,
     retireAt: row.retire_at ?? undefined,
+    health: row.failing_since ? healthFromRow(row) : undefined,
   }
 }
 

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { open, realpath } from 'node:fs/promises'
 import path from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ManagementError } from '../shared/errors.ts'
 
 /** Which references to client secrets are allowed. Default: none. */

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { z } from 'zod'
+import * as z from 'zod'
 import { DAY } from '../shared/time.ts'
 
 export const clientAuthentications = [
@@ -79,6 +79,47 @@ export const reservedParameters = [
 ]
 
 export const printable = z.string().regex(/^\P{Cc}*$/u, 'must not contain control characters')
+
+/**
+ * Text on the pages of users. Attacker: an administrator who reverses part of a name, or hides it, with characters for direction,
+ * zero width or tags. The joiners and marks that Arabic, Persian and Indic scripts need are accepted.
+ */
+export const pageText = (maxLength: number) =>
+  printable
+    .trim()
+    .max(maxLength, 'is too long')
+    .regex(/[\p{L}\p{N}\p{P}\p{S}]/u, 'must contain a visible character')
+    .refine(
+      (text) => !/[\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/u.test(text),
+      {
+        error: 'must not contain invisible characters, or characters that change the direction of text',
+      },
+    )
+
+const maxLanguages = 40
+
+/** Texts by language tag (BCP 47), in its canonical form: `de`, `pt-BR`. */
+export const textByLanguage = (text: z.ZodType<string>) =>
+  z
+    .record(z.string(), text)
+    .refine((texts) => Object.keys(texts).length <= maxLanguages, `has at most ${maxLanguages} languages`)
+    .refine((texts) => Object.keys(texts).every(canonicalLanguage), {
+      error: 'write a language tag before each text, such as `de` or `pt-BR`',
+    })
+    .transform(
+      (texts): Record<string, string> =>
+        Object.fromEntries(Object.entries(texts).map(([tag, each]) => [canonicalLanguage(tag) ?? tag, each])),
+    )
+
+/** @returns `undefined` for text that is no language tag, for which `Intl` may throw */
+function canonicalLanguage(tag: string): string | undefined {
+  if (!/^[a-z]{2,3}(?:-[a-z\d]{2,8}){0,3}$/i.test(tag)) return undefined
+  try {
+    return Intl.getCanonicalLocales(tag)[0]
+  } catch {
+    return undefined
+  }
+}
 
 /** A domain, or one that is bound to a tenant of Entra: `contoso.com@<tenant id>`. */
 export const emailDomain = z

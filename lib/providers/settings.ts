@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { secretReference } from './secret-references.ts'
 import {
   acrValue,
@@ -13,12 +13,14 @@ import {
   maxAgeSeconds,
   metadataUrl,
   nearTimestamp,
+  pageText,
   printable,
   prompts,
   proxyUrl,
   secretEncodings,
   signingAlgorithms,
   tenantId,
+  textByLanguage,
   timestamp,
 } from './setting-values.ts'
 
@@ -59,7 +61,9 @@ export interface Setting<Value = unknown> {
   emptyChoice?: string
   required?: true
   /** Where the form shows it; default `protocol`. */
-  section?: 'basic' | 'protocol' | 'email' | 'network'
+  section?: 'basic' | 'page' | 'protocol' | 'email' | 'network'
+  /** Whether it needs the form's whole width. */
+  wide?: true
   /** Only forms of these presets show it. */
   presets?: readonly string[]
 }
@@ -74,11 +78,15 @@ const onOff = { schema: z.boolean().default(false), storedAs: 'boolean', control
 const listOf = (item: z.ZodType<string>, most: number) =>
   ({ schema: z.array(item).max(most).default([]), storedAs: 'json', control: 'list' }) as const
 
+const displayName = pageText(100)
+/** One short sentence in the narrow card. */
+const note = pageText(160)
+
 /** A new setting needs a row here, its column in a migration (`emailDomains`: `email_domains`), and the code that uses it. */
 export const settings = {
   /** Name on the login page. */
   displayName: setting({
-    schema: printable.trim().min(1).max(100, 'is too long'),
+    schema: displayName,
     affectsSignIn: false,
     flag: '--name <text>',
     label: 'Display name',
@@ -86,6 +94,41 @@ export const settings = {
     example: 'Acme',
     required: true,
     section: 'basic',
+  }),
+  /** Display names by language, where they differ from `displayName`. */
+  labels: setting({
+    schema: textByLanguage(displayName).default({}),
+    storedAs: 'json',
+    affectsSignIn: false,
+    flag: '--label <language=name...>',
+    label: 'Name in other languages',
+    hint: 'One per line: language=name. Users with another language see the display name.',
+    example: 'de=Kundenportal',
+    control: 'parameters',
+    section: 'page',
+  }),
+  /** A sentence below its button on the login page. It recommends, and hides no other provider. Plain text. */
+  note: setting({
+    schema: note.optional(),
+    affectsSignIn: false,
+    flag: '--note <text>',
+    label: 'Note on the login page',
+    hint: 'One sentence below the button, at most 160 characters. Plain text without links.',
+    example: 'New here? Use Microsoft.',
+    section: 'page',
+    wide: true,
+  }),
+  /** Notes by language, where they differ from `note`. */
+  notes: setting({
+    schema: textByLanguage(note).default({}),
+    storedAs: 'json',
+    affectsSignIn: false,
+    flag: '--note-in <language=text...>',
+    label: 'Note in other languages',
+    hint: 'One per line: language=text.',
+    example: 'de=Neu hier? Nutzen Sie Microsoft.',
+    control: 'parameters',
+    section: 'page',
   }),
   /** The provider's issuer identifier, character by character (OpenID Connect Discovery 1.0, 4.3). */
   issuer: setting({

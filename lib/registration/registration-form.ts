@@ -1,13 +1,14 @@
 import { createRequire } from 'node:module'
 import { ConfigurationError } from '../shared/errors.ts'
 import type { Locale } from '../web/locale.ts'
+import type { LocalizedText } from '../web/locale-texts.ts'
 
 /** A field that the host adds to the registration form. Only `UserDirectory.create` receives its value. */
 export interface RegistrationField {
   /** Key of the value in `Registration.fields`: a letter, then letters, digits and `_`, at most 40 characters. */
   name: string
-  /** Shown beside the field, 1 to 100 characters. */
-  label: string
+  /** Shown beside the field, 1 to 100 characters; perhaps one for each language. */
+  label: LocalizedText
   /** Default `text`. */
   type?: 'text' | 'tel' | 'select' | 'checkbox' | undefined
   /** Whether the user must fill it in. Default false. */
@@ -18,13 +19,13 @@ export interface RegistrationField {
    */
   pattern?: RegExp | undefined
   /** For `select`: the choices. */
-  options?: { value: string; label: string }[] | undefined
+  options?: { value: string; label: LocalizedText }[] | undefined
 }
 
 export interface RegistrationFormOptions {
   fields: readonly RegistrationField[]
   /** URL of the terms that the user has to accept */
-  terms?: string | undefined
+  terms?: LocalizedText | undefined
 }
 
 /** Kept, so that the user does not have to type it again after an error. */
@@ -80,14 +81,19 @@ export function readForm(body: unknown, { fields }: RegistrationFormOptions): Fo
   }
 }
 
-export function checkForm(input: FormInput, form: RegistrationFormOptions, t: Locale['t']): FormErrors {
+export function checkForm(
+  input: FormInput,
+  form: RegistrationFormOptions,
+  { localize, t }: Locale,
+): FormErrors {
   const { fields, terms } = form
   const errors: FormErrors = {}
   if (input.name === '' || /\p{Cc}/u.test(input.name)) errors.name = t('registration.errors.nameMissing')
   else if (input.name.length > maxLength) errors.name = t('registration.errors.nameTooLong')
   for (const field of fields) {
     const error = errorOf(field, input.fields[field.name])
-    if (error) errors[`field.${field.name}`] = t(`registration.errors.${error}`, { label: field.label })
+    if (error)
+      errors[`field.${field.name}`] = t(`registration.errors.${error}`, { label: localize(field.label) })
   }
   if (terms !== undefined && !input.terms) errors.terms = t('registration.errors.termsMissing')
   return errors

@@ -24,6 +24,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     // For the back button: the page is not cached.
     if (errorCount > 0)
       signIn.pendingRegistrations.save(res, { ...pending, draft: registration.readDraft(req, pending) })
+    const { localize } = pages.locale(req)
     const locals = {
       action: urls.path('/register'),
       registration: pending.id,
@@ -33,17 +34,17 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
       name: { value: input.name, error: errors.name },
       fields: form.fields.map((field) => ({
         name: `field.${field.name}`,
-        label: field.label,
+        label: localize(field.label),
         type: field.type ?? 'text',
         required: field.required ?? false,
-        options: field.options,
+        options: field.options?.map(({ value, label }) => ({ value, label: localize(label) })),
         value: input.fields[field.name],
         error: errors[`field.${field.name}`],
       })),
       terms:
         form.terms === undefined
           ? undefined
-          : { href: form.terms, accepted: input.terms, error: errors.terms },
+          : { href: localize(form.terms), accepted: input.terms, error: errors.terms },
       errorCount,
     }
     res.status(errorCount > 0 ? 422 : 200)
@@ -85,7 +86,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
         return await registration.restart(req, res, pending)
     }
     const input = readForm(req.body, form)
-    const errors = checkForm(input, form, pages.locale(req).t)
+    const errors = checkForm(input, form, pages.locale(req))
     if (Object.keys(errors).length > 0) return await showForm(req, res, step, { input, errors })
 
     const { name, fields } = input

@@ -138,7 +138,9 @@ export class Registrations {
     pendingRegistrations.saveExpired(res, { ...pending, draft: this.readDraft(req, pending) })
     const href = this.#core.urls.path(`/login/${provider}`, { returnTo })
     if (isSafeMethod(req)) return res.redirect(303, href)
-    await sendRedirectPage(this.#modules.pages, req, res, { href, name: this.#modules.pages.branding.name })
+    const { pages } = this.#modules
+    const { name } = pages.branding(pages.locale(req))
+    await sendRedirectPage(pages, req, res, { href, name })
   }
 
   /** A provider that was disabled or changed since does not vouch for the identity any more. */

@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { PassportStatic } from 'passport'
 import type { HealthProbes } from '../health/health-probes.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
-import type { ProviderClient } from '../oidc/provider-client.ts'
+import type { ProviderClient, Succession } from '../oidc/provider-client.ts'
 import type { Provider, ProviderHealth } from '../providers/provider.ts'
 import type { ConnectedState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -37,8 +37,10 @@ async function loadProtocol() {
 
 /** The modules that the connections of all providers share. */
 export interface ConnectionContext {
+  readonly clock: Core['clock']
   readonly urls: PortalUrls
   readonly attempts: Attempts
+  readonly pages: Pages
   readonly providersTable: ProvidersTable
   readonly healthProbes: HealthProbes
   readonly outbound: HttpClients
@@ -100,7 +102,11 @@ export class ProviderConnection {
    * @throws PortalSsoError `provider_unavailable` or `provider_error` if the provider has no usable metadata, `provider_error` if its
    * secret cannot be read
    */
-  async begin(req: Request, res: Response, request: Omit<Begin, 'step' | 'onRedirectUrl'>): Promise<string> {
+  async begin(
+    req: Request,
+    res: Response,
+    request: Omit<Begin, 'step' | 'uiLocales' | 'onRedirectUrl'>,
+  ): Promise<string> {
     const strategyName = await this.#readyStrategy()
     const now = Date.now()
     this.#unansweredSince ??= now
@@ -109,7 +115,8 @@ export class ProviderConnection {
       this.#context.healthProbes.suspect(this.provider)
     }
     return await new Promise((resolve, reject) => {
-      const step = { ...request, step: 'begin', onRedirectUrl: resolve } satisfies Begin
+      const uiLocales = this.#context.pages.locales.remember(req, res)
+      const step = { ...request, step: 'begin', uiLocales, onRedirectUrl: resolve } satisfies Begin
       const run = this.#context.passport.authenticate(strategyName, step as object) as RequestHandler
       run(req, res, reject)
     })
@@ -217,14 +224,18 @@ export class ProviderConnection {
   async #build(strategyName: string, referencedSecret: string | undefined): Promise<ProviderClient> {
     const { createProviderClient, IssuerMismatchError, ProviderStrategy } = await loadProtocol()
     const { provider } = this
-    const { attempts, outbound, passport, providersTable, urls } = this.#context
+    const { attempts, clock, outbound, passport, providersTable, urls } = this.#context
     const isReferenced = provider.clientSecretReference !== undefined
     const credentials = {
       clientSecret: isReferenced ? referencedSecret : await providersTable.clientSecret(provider),
       clientKeys: () => providersTable.clientKeys(provider),
     }
     const httpClient = outbound.clientFor(provider.id, provider)
-    const succession = { previous: this.#latestClient, onMoved: () => this.#expire() }
+    const succession: Succession = {
+      previous: this.#latestClient,
+      onMoved: () => this.#expire(),
+      onKeys: (response, askedAt) => clock.compareWithProvider(response, askedAt, provider.issuer),
+    }
     const building = createProviderClient(provider, credentials, httpClient, succession)
     const client = await building.catch((cause: unknown) => {
       this.#context.healthProbes.suspect(provider)
@@ -250,10 +261,10 @@ export class ConnectedProviders {
   #built = 0
 
   /** @param max for tests */
-  constructor(core: Core, context: Omit<ConnectionContext, 'urls'>, max = maxConnections) {
+  constructor(core: Core, context: Omit<ConnectionContext, 'clock' | 'urls'>, max = maxConnections) {
     this.#connections = new LRUCache({ max, dispose: (connection) => connection.drop() })
     this.#core = core
-    this.#context = { ...context, urls: core.urls }
+    this.#context = { ...context, clock: core.clock, urls: core.urls }
   }
 
   /** Loads what the first sign-in needs. The login page does this, because users take longer to choose a provider. */

@@ -1,11 +1,12 @@
 import type { Request, RequestHandler } from 'express'
 import { listedDomains } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName, providerNote } from '../providers/provider.ts'
 import { type PickerProvider, type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
+import { dateFormat } from '../web/locale.ts'
 import type { Pages, SharedPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { type PortalUrls, queryString } from '../web/urls.ts'
@@ -15,7 +16,10 @@ import type { SignIn } from './sign-in.ts'
 
 interface PickerContent {
   notice: string | undefined
-  providers: (Omit<PickerProvider, 'reauthentication'> & { lastUsed: boolean })[]
+  providers: (Omit<PickerProvider, 'reauthentication' | 'health'> & {
+    lastUsed: boolean
+    hasProblems: boolean
+  })[]
 }
 
 /** of a display name */
@@ -73,26 +77,47 @@ function pickerLocals(urls: PortalUrls): SharedPage<PickerContent>['locals'] {
   return ({ notice, providers }, { lang, query }) => ({
     notice,
     providers: providers.map((provider) => ({
-      displayName: provider.displayName,
+      displayName: providerName(provider, lang),
+      note: providerNote(provider, lang),
       href: urls.path(`/login/${provider.slug}`) + query,
+      logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
       logo: presetOf(provider.preset)?.logo,
-      monogram: monogramOf(provider.displayName),
+      monogram: monogramOf(providerName(provider, lang)),
       hue: hueOf(provider),
-      recommended: provider.recommended,
+      // Nobody should be led to a provider that fails. It keeps its place, because everyone may try it.
+      recommended: provider.recommended && !provider.hasProblems,
+      hasProblems: provider.hasProblems,
       lastUsed: provider.lastUsed,
       until: lastDayOf(provider, lang),
     })),
   })
 }
 
-/** Picks the members, because everything that this returns is part of the cached page's key. */
+/**
+ * Picks the members, because everything that this returns is part of the cached page's key. Of the health only whether there are
+ * problems: visitors must not learn since when a customer's employees cannot sign in.
+ */
 function markLastUsed(
   providers: readonly PickerProvider[],
   lastSlug: string | undefined,
 ): PickerContent['providers'] {
-  return providers.map(({ displayName, position, preset, recommended, retireAt, slug }) => {
-    const lastUsed = slug === lastSlug
-    return { displayName, lastUsed, position, preset, recommended, retireAt, slug }
+  return providers.map((provider) => {
+    const { displayName, labels, logoHash, note, notes, position, preset, recommended, retireAt, slug } =
+      provider
+    const marks = { lastUsed: slug === lastSlug, hasProblems: provider.health !== undefined }
+    return {
+      displayName,
+      labels,
+      logoHash,
+      note,
+      notes,
+      position,
+      preset,
+      recommended,
+      retireAt,
+      slug,
+      ...marks,
+    }
   })
 }
 
@@ -166,7 +191,7 @@ function sortByEmail(
 /** The last day on which the provider can be used. A retirement at midnight ends the day before. */
 function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): string | undefined {
   if (retireAt === undefined) return undefined
-  return new Intl.DateTimeFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
+  return dateFormat(lang, { day: 'numeric', month: 'long' }).format(Date.parse(retireAt) - 1)
 }
 
 export function monogramOf(displayName: string): string {

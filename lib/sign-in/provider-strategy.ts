@@ -33,6 +33,8 @@ export interface Begin {
   /** untrusted; passed to the provider and never logged */
   loginHint?: string | undefined
   reauthentication?: ReauthenticationRequirement | undefined
+  /** the user's language, one of ours */
+  uiLocales?: string | undefined
   /** continues an attempt that was used or has expired */
   restarted?: boolean | undefined
   /** the second attempt at a re-authentication, and what it sends: the first one has sent the other */
@@ -73,6 +75,7 @@ interface RequestParameters {
   reauthentication: ReauthenticationRequirement | undefined
   /** sent in place of `max_age` */
   asksLogin: boolean
+  uiLocales: string | undefined
 }
 
 /**
@@ -127,13 +130,14 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
 
   /** Parameters of the request in addition to those of the base class. */
   override authorizationParams(parameters: RequestParameters): object {
-    const { nonce, codeChallenge, reauthentication, asksLogin } = parameters
+    const { nonce, codeChallenge, reauthentication, asksLogin, uiLocales } = parameters
     // A row cannot weaken the request, even if an attacker wrote it.
     const extra = Object.entries(this.provider.authorizationParameters).filter(
       ([name]) => !reservedParameters.includes(name),
     )
     const { acr, maxAge } = combine(this.provider, reauthentication)
     return {
+      ...(uiLocales !== undefined && { ui_locales: uiLocales }),
       ...Object.fromEntries(extra),
       nonce,
       code_challenge: codeChallenge,
@@ -144,7 +148,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
   }
 
   private async begin(req: Request, step: Begin): Promise<void> {
-    const { purpose, returnTo, otherAccount, loginHint, reauthentication, restarted, retry } = step
+    const { purpose, returnTo, otherAccount, loginHint, reauthentication, restarted, retry, uiLocales } = step
     // The base class would take these two for an authorization response.
     if (req.query.code !== undefined || req.query.error !== undefined)
       throw new PortalSsoError(
@@ -187,7 +191,7 @@ export class ProviderStrategy extends OpenIDConnectStrategy {
     const choosesAccount = otherAccount || prompt === 'select_account'
     // A new object, because Passport shares its options among all requests.
     super.authenticate(req, {
-      ...({ nonce, codeChallenge, reauthentication, asksLogin } satisfies RequestParameters),
+      ...({ nonce, codeChallenge, reauthentication, asksLogin, uiLocales } satisfies RequestParameters),
       ...(prompt && { prompt }),
       ...(loginHint !== undefined && !choosesAccount && { loginHint }),
       state: { state },

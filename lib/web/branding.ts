@@ -1,9 +1,11 @@
 import { z } from 'zod'
+import type { Locale } from './locale.ts'
+import { type LocalizedText, localizedText } from './locale-texts.ts'
 
 /** How the pages and mails present the portal. */
 export interface Branding {
-  /** The portal's name, 1 to 60 characters. Default `Portal`. */
-  name: string
+  /** The portal's name, 1 to 60 characters, or one for each language. Default `Portal`. */
+  name: LocalizedText
   /** URL of an image, on this site or https. Shown 32 pixels high. Default none. */
   logo?: string | undefined
   /** URL of the image for dark mode. Default: `logo`. */
@@ -15,8 +17,11 @@ export interface Branding {
   accent?: string | undefined
   /** URL of a stylesheet that is loaded after the plugin's own, on this site or https. Default none. */
   stylesheet?: string | undefined
-  /** The support contact that users see, at most 200 characters: an e-mail address, a telephone number, an https URL or a text. Default none. */
-  support?: string | undefined
+  /**
+   * The support contact that users see, at most 200 characters, or one for each language: an e-mail address, a telephone number, an
+   * https URL or a text. Default none.
+   */
+  support?: LocalizedText | undefined
   /** Links at the bottom of each page, such as the imprint and the privacy policy, at most 10. Default none. */
   links?: BrandingLink[] | undefined
 }
@@ -24,19 +29,16 @@ export interface Branding {
 /** A link at the bottom of each page. */
 export interface BrandingLink {
   /** The text, or one for each language: `{ en: 'Imprint', de: 'Impressum' }`. */
-  label: string | Record<string, string>
+  label: LocalizedText
   /** An address of this site such as `/imprint`, or an http, https or mailto URL. */
   href: string
 }
 
-const label = z.string().min(1).max(60)
-const writeLabel = "write a text of at most 60 characters, or one for each language: `{ en: '…', de: '…' }`"
-const hasEntries = (texts: Record<string, string>) => Object.keys(texts).length > 0
 const writeHref = 'write a path such as `/imprint`, or an http, https or mailto URL'
 
 export const brandingSchema = z
   .strictObject({
-    name: z.string().min(1).max(60).default('Portal'),
+    name: localizedText(z.string().min(1).max(60), "{ en: 'Staff', de: 'Personal' }").default('Portal'),
     logo: z.string().optional(),
     logoDark: z.string().optional(),
     accent: z
@@ -44,11 +46,11 @@ export const brandingSchema = z
       .regex(/^#(?:[0-9a-f]{3}|[0-9a-f]{6})$/i, 'write a colour such as `#7a1f5c`')
       .optional(),
     stylesheet: z.string().optional(),
-    support: z.string().max(200).optional(),
+    support: localizedText(z.string().max(200), "{ en: 'help@…', de: 'hilfe@…' }").optional(),
     links: z
       .array(
         z.strictObject({
-          label: z.union([label, z.record(z.string(), label).refine(hasEntries, writeLabel)], writeLabel),
+          label: localizedText(z.string().min(1).max(60), "{ en: 'Imprint', de: 'Impressum' }"),
           href: z.string().refine(isSafeHref, writeHref),
         }),
       )
@@ -64,22 +66,24 @@ function isSafeHref(href: string): boolean {
 }
 
 /** The branding as the templates see it, in one language. */
-export interface PageBranding extends Omit<Branding, 'links'> {
+export interface PageBranding extends Omit<Branding, 'links' | 'name' | 'support'> {
+  name: string
+  support: string | undefined
   /** makes a link of `support`, where it is an address, a number or a URL */
   supportHref: string | undefined
   links: { label: string; href: string }[]
 }
 
-/** @returns the branding with its texts in the language `lang`, else in English, else in the first that there is */
-export function brandingIn(lang: string, branding: Branding): PageBranding {
-  const inLanguage = (text: BrandingLink['label']) =>
-    typeof text === 'string' ? text : (text[lang] ?? text.en ?? Object.values(text)[0] ?? '')
-  const { support, links = [] } = branding
+/** @returns the branding with its texts in the language of the page */
+export function brandingIn({ localize }: Locale, branding: Branding): PageBranding {
+  const { links = [] } = branding
+  const support = branding.support && localize(branding.support)
   return {
     ...branding,
+    name: localize(branding.name),
     support: support?.replace(/^(?:mailto:|tel:|https:\/\/)/, ''),
     supportHref: support === undefined ? undefined : supportHref(support),
-    links: links.map(({ label, href }) => ({ label: inLanguage(label), href })),
+    links: links.map(({ label, href }) => ({ label: localize(label), href })),
   }
 }
 

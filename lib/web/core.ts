@@ -27,8 +27,10 @@ export interface Core extends InstanceNames {
 export interface Clock {
   readonly offsetMs: number | undefined
   readonly isWrong: boolean
+  readonly providerOffsetMs: number | undefined
   now(): number
   measure(): Promise<number>
+  compareWithProvider(response: Response, askedAt: number, issuer: string): void
 }
 
 /**

@@ -10,22 +10,11 @@ import { accentStyles } from './accent.ts'
 import { type Branding, brandingIn, type PageBranding } from './branding.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
-import { type Locale, Locales } from './locale.ts'
+import { type LanguageLink, languageName, type MenuPage, MenuPages } from './language-menu.ts'
+import { dateFormat, type Locale, Locales } from './locale.ts'
+import { type LocaleOptions, viewsDirectory } from './locale-texts.ts'
 import { acceptsHtml } from './request.ts'
 import type { PortalUrls } from './urls.ts'
-
-/** Our templates: at the same path from `lib` and from the built `dist`; a host that bundles us copies them beside its bundle. */
-const viewsDirectory = findViews(['../../views', 'portal-sso-views'])
-
-function findViews(folders: string[]): string {
-  const directories = folders.map((folder) => path.resolve(import.meta.dirname, folder))
-  // A bundle in `dist/server/` would otherwise take the host's own `views`.
-  const found = directories.find((directory) => existsSync(path.join(directory, 'assets/portal-sso.css')))
-  if (found !== undefined) return found
-  throw new ConfigurationError(
-    `the pages are missing: exclude express-portal-sso from your bundle, or copy its folder \`views\` to ${directories.at(-1)}`,
-  )
-}
 
 interface Template {
   filename: string
@@ -119,7 +108,7 @@ export interface SharedPage<Content> {
 
 const maxSharedCharacters = 4_000_000
 
-export interface PagesOptions {
+export interface PagesOptions extends LocaleOptions {
   branding: Branding
   /** The host's folder with templates. */
   viewsDir: string | undefined
@@ -128,7 +117,7 @@ export interface PagesOptions {
 /** Renders all pages, with their headers, language and branding. It records and logs nothing. */
 export class Pages {
   readonly views: Views
-  readonly branding: Branding
+  readonly locales: Locales
   /** the colour that replaces the portal's accent in texts, because its contrast is too low */
   readonly adjustedAccent: string | undefined
   /** colours of the primary button */
@@ -136,7 +125,8 @@ export class Pages {
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
-  readonly #locales = new Locales(viewsDirectory)
+  readonly #branding: Branding
+  readonly #menuPages: MenuPages
   readonly #secureHeaders: ReadonlyMap<string, string>
   /** Pages, split where the visitor's query belongs. Bounded, because visitors choose the language and the marks. */
   readonly #sharedPages = new LRUCache<string, string[]>({
@@ -145,17 +135,18 @@ export class Pages {
   })
   /** Stands for the visitor's query. Random, so that no provider's name can contain it. */
   readonly #queryMark = `?${randomBytes(16).toString('hex')}`
+  /** stands for the query that the links of the language menu keep */
+  readonly #menuMark = randomBytes(16).toString('hex')
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
-  readonly #brandingIn = new LRUCache<string, PageBranding>({
-    max: 100,
-    memoMethod: (lang) => brandingIn(lang, this.branding),
-  })
 
-  constructor({ urls }: Pick<Core, 'urls'>, { branding, viewsDir }: PagesOptions) {
+  constructor(core: Pick<Core, 'cookieName' | 'secure' | 'urls'>, options: PagesOptions) {
     const assetsDirectory = path.join(viewsDirectory, 'assets')
-    this.#urls = urls
-    this.branding = branding
+    const { branding, viewsDir } = options
+    this.#urls = core.urls
+    this.#branding = branding
+    this.#menuPages = new MenuPages(core.urls)
+    this.locales = new Locales(core, options)
     this.views = new Views(viewsDir)
     this.#secureHeaders = secureHeaders(branding)
     const accent = branding.accent === undefined ? undefined : accentStyles(branding.accent)
@@ -181,12 +172,19 @@ export class Pages {
 
   /** @param req left out: English, as on all administrators' pages */
   locale(req?: Request): Locale {
-    return this.#locales.resolve(req)
+    return this.locales.resolve(req)
+  }
+
+  branding(locale: Locale): PageBranding {
+    return brandingIn(locale, this.#branding)
   }
 
   /** Sends a view with the status that `res` has. */
   async show(req: Request, res: Response, view: string, locals: object): Promise<void> {
-    this.#send(res, await this.#render(this.locale(req), view, locals))
+    const locale = this.locale(req)
+    const languages = this.#languageLinks(locale, this.#menuPages.find(req))
+    if (req.url.includes('lang=')) this.locales.remember(req, res)
+    this.#send(res, await this.#render(locale, view, { languages, ...locals }))
   }
 
   /**
@@ -201,25 +199,41 @@ export class Pages {
   ): Promise<void> {
     const locale = this.locale(req)
     const { lang } = locale
-    const render = (query: string) => this.#render(locale, view, locals(content, { lang, query }))
+    const menu = this.#menuPages.find(req)
+    if (req.url.includes('lang=')) this.locales.remember(req, res)
+    const render = (query: string, menuQuery = menu?.query) => {
+      const languages = this.#languageLinks(locale, menu && { ...menu, query: menuQuery ?? '' })
+      return this.#render(locale, view, { languages, ...locals(content, { lang, query }) })
+    }
     if (!this.views.areOurs) return this.#send(res, await render(query))
-    const key = JSON.stringify([view, lang, content])
+    const key = JSON.stringify([view, lang, menu?.path, content])
     let parts = this.#sharedPages.get(key)
     if (!parts) {
-      parts = (await render(this.#queryMark)).split(this.#queryMark)
+      parts = (await render(this.#queryMark, this.#menuMark)).split(this.#queryMark)
       this.#sharedPages.set(key, parts)
     }
-    this.#send(res, parts.join(ejs.escapeXML(query)))
+    const page = parts.join(ejs.escapeXML(query))
+    this.#send(
+      res,
+      page.replaceAll(this.#menuMark, () => ejs.escapeXML(menu?.query ?? '')),
+    )
+  }
+
+  #languageLinks({ lang: current }: Locale, page: MenuPage | undefined): LanguageLink[] | undefined {
+    const { languages } = this.locales
+    if (!page || languages.length === 1) return undefined
+    const links = languages.map((lang) => ({
+      lang,
+      name: languageName(lang),
+      href: `${page.path}?lang=${lang}${page.query}`,
+      current: lang === current,
+    }))
+    return links.sort((a, b) => (a.name < b.name ? -1 : 1))
   }
 
   async #render(locale: Locale, view: string, locals: object): Promise<string> {
     const asset = (name: string) => this.#urls.path(`/login/assets/${name}`, { v: this.#assetsVersion })
-    return await this.views.render(view, {
-      ...locale,
-      branding: this.#brandingIn.memo(locale.lang),
-      asset,
-      ...locals,
-    })
+    return await this.views.render(view, { ...locale, branding: this.branding(locale), asset, ...locals })
   }
 
   #send(res: Response, html: string): void {
@@ -240,7 +254,8 @@ export class Pages {
     { code, status }: PortalSsoError,
     { reference, nextSteps, placeholders, consent, login = this.#urls.path('/login') }: ProblemDetails,
   ): Promise<void> {
-    const { lang, t } = this.locale(req)
+    const locale = this.locale(req)
+    const { lang, t } = locale
     const isNamed = code === 'provider_unavailable' && placeholders?.provider
     const title = isNamed ? t('problem.unreachable', placeholders) : t(`problems.${code}.title`)
     const signsOut =
@@ -257,7 +272,7 @@ export class Pages {
       res.type('application/problem+json').send(JSON.stringify(problem))
       return
     }
-    const { name: portal, support } = this.#brandingIn.memo(lang)
+    const { name: portal, support } = this.branding(locale)
     const supportSentence = support ? t('problem.ask', { support }) : t('problem.askNobody')
     await this.show(req, res, 'problem', {
       title,
@@ -312,7 +327,7 @@ function severityOf(code: ProblemCode, status: number): 'failure' | 'refusal' | 
 /** In the reader's language and in UTC, because the server does not know their time zone: `page.js` does. ISO 8601 for machines. */
 export function pageTime(lang: Locale['lang'], at: Date): { at: string; text: string } {
   const format = { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' } as const
-  return { at: at.toISOString(), text: `${new Intl.DateTimeFormat(lang, format).format(at)} UTC` }
+  return { at: at.toISOString(), text: `${dateFormat(lang, format).format(at)} UTC` }
 }
 
 /** helmet's headers, which are the same for every page. */

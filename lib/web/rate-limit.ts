@@ -13,7 +13,7 @@ import { clientNetwork } from './request.ts'
  * defaults, 1,000 colleagues behind one address can all sign in within the same minute, twice.
  */
 export interface RateLimits {
-  /** Starts of a sign-in; as many login pages. Default 2000. */
+  /** Starts of a sign-in; as many login pages, and as many logos that are read from the database. Default 2000. */
   start: number
   /** Authorization responses. Default 2000: a posted one takes two requests. */
   callback: number

@@ -91,6 +91,38 @@ export function formParser(): Router {
     .use(express.urlencoded({ extended: false, limit: maxFormBytes, parameterLimit: maxFormFields }))
 }
 
+/**
+ * Reads a form with a file, for administrators only. A browser sends the file of a form as multipart/form-data, which Node's own
+ * parser reads. A larger form is discarded and has no fields, so that the page can say what is allowed.
+ */
+export function uploadParser(): RequestHandler {
+  const raw = express.raw({ type: 'multipart/form-data', limit: maxFormBytes })
+  return (req, res, next) => {
+    if (!req.is('multipart/form-data')) return next()
+    raw(req, res, (error?: unknown) => {
+      const isTooLarge = (error as { type?: unknown } | undefined)?.type === 'entity.too.large'
+      if (isTooLarge) req.body = {}
+      if (error || !Buffer.isBuffer(req.body)) return next(isTooLarge ? undefined : error)
+      readUpload(req, req.body).then((fields) => {
+        req.body = fields
+        next()
+      }, next)
+    })
+  }
+}
+
+/** @returns text, and the bytes of files, by the names of the fields */
+async function readUpload(req: Request, body: Buffer): Promise<Record<string, string | Buffer>> {
+  const headers = { 'content-type': req.get('content-type') ?? '' }
+  const form = await new Response(new Uint8Array(body), { headers }).formData().catch((cause: unknown) => {
+    throw new PortalSsoError('request_invalid', 'the form with a file cannot be read', { cause })
+  })
+  const fields = [...form].map(async ([name, value]): Promise<[string, string | Buffer]> => {
+    return [name, typeof value === 'string' ? value : Buffer.from(await value.arrayBuffer())]
+  })
+  return Object.fromEntries(await Promise.all(fields))
+}
+
 const useParsedBody: RequestHandler = (req, _res, next) => {
   const body: unknown = req.body
   if (typeof body === 'string' || Buffer.isBuffer(body)) {

@@ -50,6 +50,11 @@ export class PortalUrls {
     return this.origin(portal) + this.path(`/login/${slug}/jwks.json`)
   }
 
+  /** The path of a provider's own logo. Below a reserved slug, so that no provider has this path. */
+  providerLogo(hash: string): string {
+    return this.path(`/login/assets/providers/${hash}`)
+  }
+
   backChannelLogout(slug: string, portal: string): string {
     return this.origin(portal) + this.path(`/logout/${slug}/backchannel`)
   }

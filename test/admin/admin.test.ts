@@ -334,6 +334,12 @@ describe('the status of a provider', () => {
   const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
+  const failing = {
+    since: '2026-11-24T10:00:00.000Z',
+    checkedAt: now.toISOString(),
+    endpoint: 'keys',
+    fault: 'unusable',
+  } as const
   const used = {
     lastSignInAt: now.toISOString(),
     signIns: 1,
@@ -367,6 +373,12 @@ describe('the status of a provider', () => {
       expiring('2026-11-25T00:00:00.000Z'),
       ['Enabled', 'Client secret has expired'],
     ],
+    [
+      'a probe has confirmed that it fails',
+      { health: failing },
+      ['Enabled', 'Has problems since 24 Nov 2026, 10:00 UTC'],
+    ],
+    ['it is disabled, and its outage is old', { health: failing, enabled: false }, ['Disabled']],
     [
       'it will be retired',
       { retireAt: '2026-12-01T00:00:00.000Z' },

@@ -9,6 +9,7 @@ import { presets } from '../../lib/providers/presets/presets.ts'
 import { settings } from '../../lib/providers/settings.ts'
 import { type Cli, cliSecret, startCli } from '../support/cli.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
+import { pngOf } from '../support/images.ts'
 import { openProvidersTable } from '../support/providers.ts'
 import { freePort } from '../support/services/server.ts'
 
@@ -176,13 +177,13 @@ describe('portal-sso providers add', () => {
     expect(await listProviders()).toEqual([])
   })
 
-  it('without a terminal names the missing flag', async () => {
+  it('without a terminal names all missing flags', async () => {
     const given = ['--slug', 'acme', '--issuer', provider.issuer, '--client-id', 'portal']
     const add = (...args: string[]) => cli.refusal(['providers', 'add', ...args])
     expect(await Promise.all([add(), add(...given), add('entra', '--client-id', 'portal')])).toEqual([
-      expect.stringContaining('--slug'),
-      expect.stringContaining('--client-secret-file (or --public'),
-      expect.stringContaining('--tenant'),
+      'give --slug, --issuer, --client-id, --client-secret-file (or --public for a client without one)',
+      'give --client-secret-file (or --public for a client without one)',
+      'give --tenant, --client-secret-file (or --public for a client without one)',
     ])
   })
 
@@ -234,6 +235,8 @@ describe('the flags of portal-sso providers', () => {
 
   it('cover every setting; secrets are read from files', () => {
     const differentNames: Record<string, string> = {
+      labels: 'label',
+      notes: 'noteIn',
       displayName: 'name',
       emailDomains: 'emailDomain',
       organizationValues: 'organizationValue',
@@ -317,18 +320,29 @@ describe('portal-sso providers at a terminal', () => {
   })
 })
 
+/** An outage, as an instance has recorded it. @returns when it began */
+const recordOutage = (slug: string) =>
+  cli.withDatabase(async (knex) => {
+    const at = '2026-01-02T03:04:05.000Z'
+    const found = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
+    const [provider_id] = await knex('sso_providers').where({ slug }).pluck('id')
+    await knex('sso_provider_health').insert({ provider_id, ...found, claimed_at: at, due_at: at })
+    return at
+  })
+
 describe('portal-sso providers list and show', () => {
   it('list shows providers in the order of the login page, as text and JSON, without secrets', async () => {
     await connect('acme', { displayName: 'Acme AG', enabled: false })
     await connect('second', { displayName: 'Second' })
     await cli.fromCode(({ providers }) => providers.recommend('second'))
+    const at = await recordOutage('second')
     const [table, json] = await Promise.all([
       cli.run(['providers', 'list']),
       cli.run(['providers', 'list', '--json']),
     ])
     expect(table.stdout.split('\n').map((line) => line.split(/ {2,}/))).toEqual([
-      ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'ISSUER'],
-      ['second', 'Second', 'yes', 'yes', provider.issuer],
+      ['SLUG', 'NAME', 'ENABLED', 'RECOMMENDED', 'FAILING SINCE', 'ISSUER'],
+      ['second', 'Second', 'yes', 'yes', at, provider.issuer],
       ['acme', 'Acme AG', 'no', provider.issuer],
       [''],
     ])
@@ -343,6 +357,7 @@ describe('portal-sso providers list and show', () => {
 
   it('show prints all settings, the URLs and the last test, without secrets', async () => {
     await connect('acme', { displayName: 'Acme AG', enabled: false })
+    const at = await recordOutage('acme')
     const [text, json, none] = await Promise.all([
       cli.run(['providers', 'show', 'acme']),
       cli.run(['providers', 'show', 'acme', '--json']),
@@ -352,6 +367,7 @@ describe('portal-sso providers list and show', () => {
       'Acme AG',
       provider.issuer,
       'disabled, sign-in not tested',
+      `the token endpoint cannot be reached, since ${at}, last checked ${at}`,
       'Trust every e-mail address from this provider  no',
       '/login/acme/callback',
       '✓ the issuer is',
@@ -504,6 +520,42 @@ describe('portal-sso providers update', () => {
     expect(await readClientSecret('acme')).toBe(clientSecret)
   })
 
+  it('changes names and notes by language, and the logo, for which it contacts no provider', async () => {
+    await connect('acme')
+    const logo = path.join(cli.folder, 'logo.png')
+    fs.writeFileSync(logo, pngOf(32, 32))
+    const texts = [
+      '--label',
+      'de=Kundenportal',
+      'fr=Portail',
+      '--note',
+      'New here?',
+      '--note-in',
+      'de=Neu hier?',
+    ]
+    const both = await cli.run(['providers', 'update', 'acme', ...texts, '--logo', logo])
+    expect(both).toMatchObject({ code: 0 })
+    expect(both.stdout).toContain('acme is changed (labels, note, notes, logo).')
+    const changed = {
+      labels: { de: 'Kundenportal', fr: 'Portail' },
+      note: 'New here?',
+      notes: { de: 'Neu hier?' },
+      logoHash: expect.stringMatching(/^[\w-]{22}$/),
+    }
+    expect(await listProviders()).toMatchObject([changed])
+    provider.faults.discoveryDrop = true
+    const [svg, removed] = await Promise.all([
+      cli.refusal(['providers', 'update', 'acme', '--logo', writeFile('logo.svg', '<svg/>')]),
+      cli.run(['providers', 'update', 'acme', '--no-logo', '--json']),
+    ])
+    expect(svg).toBe('the logo must be a PNG or WebP image')
+    expect(JSON.parse(removed.stdout)).toMatchObject({
+      provider: { labels: changed.labels },
+      changed: ['logo'],
+    })
+    expect((await listProviders())[0]).not.toHaveProperty('logoHash', expect.anything())
+  })
+
   it('reads a new client secret from a file, and never prints it', async () => {
     await connect('acme')
     provider.faults.clientSecrets = [newSecret]
@@ -533,7 +585,7 @@ describe('portal-sso providers update', () => {
       ]),
     ).toEqual([
       expect.stringContaining('nothing to change'),
-      expect.stringMatching(/^--unset: "colour" is not a setting; use name, issuer, /),
+      expect.stringMatching(/^--unset: "colour" is not a setting; use name, label, note, note-in, issuer, /),
       '--issuer: is required',
       '--client-secret-file: enter the client secret again, because the issuer changes',
       expect.stringContaining('write a date such as `2027-01-31`'),

@@ -1,4 +1,5 @@
 /** @slow runs a process for each command */
+import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
@@ -70,7 +71,45 @@ describe('portal-sso migrate', () => {
   })
 })
 
+describe('portal-sso', () => {
+  it('prints the version of the package', async () => {
+    const { version } = JSON.parse(fs.readFileSync('package.json', 'utf8')) as { version: string }
+    expect(await cli.run(['--version'])).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
+  })
+
+  it('completes commands and flags in bash', async () => {
+    const { stdout: script } = await cli.run(['completion'])
+    const complete = (...words: string[]) =>
+      execFileSync('bash', [
+        '-c',
+        `${script}\nCOMP_WORDS=(portal-sso "$@"); COMP_CWORD=$#; _portal_sso; echo "\${COMPREPLY[@]}"`,
+        'bash',
+        ...words,
+      ])
+        .toString()
+        .trim()
+    expect(complete('sess')).toBe('sessions')
+    expect(complete('providers', 'ca')).toBe('cancel-retirement')
+    expect(complete('providers', 'update', 'acme', '--client-secret-')).toBe(
+      '--client-secret-file --client-secret-reference --client-secret-expires',
+    )
+    expect(complete('doctor', '')).toBe('noauth --json --help')
+  })
+
+  it('names all missing flags at once', async () => {
+    expect(await cli.refusal(['users', 'add'])).toBe('give --email <address> and --name <text>')
+  })
+})
+
 describe('portal-sso users', () => {
+  it('list aligns wide characters', async () => {
+    for (const name of ['山田 太郎', 'Ada'])
+      await cli.run(['users', 'add', '--email', `${name.length}@example.com`, '--name', name])
+    const { stdout } = await cli.run(['users', 'list'])
+    expect(stdout).toContain('山田 太郎  yes ')
+    expect(stdout).toContain('Ada        yes ')
+  })
+
   it('add normalises the e-mail address and refuses one that exists; list shows it', async () => {
     const add = (email: string) => ['users', 'add', '--email', email, '--name', ' Ada Lovelace ']
     expect(await cli.run(add(' Ada@Example.COM '))).toMatchObject({

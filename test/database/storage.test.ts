@@ -35,6 +35,7 @@ const allMigrations = [
   '010-indexes-for-large-tables',
   '011-session-endings',
   '012-provider-health',
+  '013-provider-marks',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
@@ -46,6 +47,7 @@ const ourTables = [
   'sso_redeemed_codes',
   'sso_session_endings',
   'sso_provider_health',
+  'sso_provider_logos',
   'sso_sessions',
   'sso_users',
 ]
@@ -209,6 +211,9 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
       it('are read back unchanged, with every setting', async () => {
         const full = acme({
           displayName: 'Ärzte “& Söhne” 🏥',
+          labels: { de: 'Kundenportal', 'zh-Hant': '客戶入口' },
+          note: '🏥'.repeat(80),
+          notes: { de: 'Neu hier? “Hier” klicken.' },
           preset: 'entra',
           issuer: `https://id.acme.example/${'ü'.repeat(230)}`,
           clientId: 'Portal at Acme ',
@@ -247,6 +252,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
           recommended: false,
           position: 1,
           version: 1,
+          logoHash: undefined,
           relinkSince: expect.any(String),
           testSignInUserId: undefined,
           testSignInAt: undefined,
@@ -811,8 +817,9 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         ['sso_redeemed_codes', ['id']],
         ['sso_session_endings', ['id']],
         ['sso_provider_health', ['provider_id']],
+        ['sso_provider_logos', ['provider_id']],
       ]
-      const keyOf = (table: string) => (table === 'sso_provider_health' ? 'provider_id' : 'id')
+      const keyOf = (table: string) => (table.startsWith('sso_provider_') ? 'provider_id' : 'id')
       const lookAlikes = [
         'ada',
         'Ada',

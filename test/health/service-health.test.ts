@@ -188,6 +188,31 @@ describe('/livez and /readyz', () => {
     expect(Number(clockOffsetMs)).toBeGreaterThan(-60_010)
     expect(Number(clockOffsetMs)).toBeLessThan(-59_990 + elapsedMs)
   })
+
+  it('and the log, once, say by how much a provider has another time, which keeps no instance out of use', async () => {
+    const portal = await start()
+    const later = (seconds: number) => new Date(Date.now() + seconds * 1000).toUTCString()
+    provider.faults.jwksResponse = { headers: { Date: later(60) } }
+    await signInAt(portal)
+    const [status, { providerClockOffsetMs, ...rest }] = await ask(portal)
+    expect([status, rest]).toEqual([200, { ...good, status: 'ok' }])
+    expect(Number(providerClockOffsetMs)).toBeGreaterThan(50_000)
+    expect(Number(providerClockOffsetMs)).toBeLessThanOrEqual(60_000)
+    const notes = () => portal.logs.filter(({ message }) => message.includes('a provider’s'))
+    expect(notes()).toEqual([
+      expect.objectContaining({
+        level: 'warn',
+        fields: expect.objectContaining({ issuer: provider.issuer }),
+        message: expect.stringMatching(/^the clock of this server is (?:5\d|60) s behind a provider’s: /),
+      }),
+    ])
+
+    clock = takeClock()
+    clock.pass(11 * 60_000)
+    provider.faults.jwksResponse = { headers: { Date: later(-90) } }
+    await signInAt(portal)
+    expect(notes()).toHaveLength(1)
+  })
 })
 
 describe('sso.close()', () => {

@@ -38,6 +38,16 @@ describe('the packed tarball', () => {
     expect(megabytes(installed)).toBeLessThan(1.7)
   })
 
+  it('contains a few scripts, because each one costs time at every start', () => {
+    const scripts = files.filter((file) => /^dist\/.*\.js$/.test(file))
+    expect(scripts).toEqual(expect.arrayContaining(['dist/index.js', 'dist/cli/portal-sso.js']))
+    expect(scripts.length).toBeLessThanOrEqual(30)
+    // zod is among them, and brings none of its 62 other languages.
+    const texts = scripts.map((file) => fs.readFileSync(path.join(installed, file), 'utf8'))
+    expect(texts.filter((text) => text.includes('Ungültige Eingabe'))).toEqual([])
+    expect(texts.filter((text) => /from ['"]zod/.test(text))).toEqual([])
+  })
+
   it('contains every page that its documents link to, except pictures', () => {
     const missing = files
       .filter((file) => file.endsWith('.md'))
@@ -58,7 +68,7 @@ describe('the packed tarball', () => {
       .readdirSync(path.join(folder, 'node_modules'), { recursive: true, encoding: 'utf8' })
       .filter((file) => /(?:^|node_modules\/)(?:@[^/]+\/)?[^/@]+\/package\.json$/.test(file))
     expect(names.filter((name) => /^(?:libsql|pg|mysql2)\//.test(name))).toEqual([])
-    // Now 141 and 33; dependencies of dependencies change.
+    // Now 140 and 30; dependencies of dependencies change.
     expect(names.length).toBeLessThanOrEqual(150)
     expect(megabytes(path.join(folder, 'node_modules'))).toBeLessThan(36)
   })

@@ -232,7 +232,7 @@ describe('a malformed or hostile file', () => {
     ['is not JSON', () => 'eyJhbGciOiJub25lIn0.e30.', 'the file is not valid JSON'],
     ['is empty', () => '', 'the file is not valid JSON'],
     ['is nested too deeply', () => nested(200_000), /^the file is not valid JSON|^this is not a file/],
-    ['is huge', () => `{"format":"${'x'.repeat(1_048_576)}"}`, 'the file is larger than any export'],
+    ['is huge', () => `{"format":"${'x'.repeat(8_388_608)}"}`, 'the file is larger than any export'],
     ['is null', () => 'null', /^this is not a file that/],
     ['is something else', () => ({ name: 'package.json', version: '1.0.0' }), /^this is not a file that/],
     [
@@ -438,13 +438,13 @@ describe('portal-sso providers export and import', () => {
       await Promise.all([
         run(file('nowhere')),
         run(file('text', 'no JSON')),
-        run(file('huge', ' '.repeat(1_048_577))),
+        run(file('huge', ' '.repeat(8_388_609))),
         run(at, '--client-secrets-file', quoted),
       ]),
     ).toEqual([
       expect.stringMatching(/^the file: .*nowhere cannot be read$/),
       'the file is not valid JSON',
-      expect.stringMatching(/^the file: .*huge is larger than 1048576 bytes$/),
+      expect.stringMatching(/^the file: .*huge is larger than 8388608 bytes$/),
       '--client-secrets-file: must be JSON such as {"acme": "its client secret"}',
     ])
   })

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { z } from 'zod'
+import * as z from 'zod'
 import { buildProgram } from '../../lib/cli/program.ts'
 import { readResets, readSettings } from '../../lib/cli/providers/update.ts'
 import { type Setting, settings } from '../../lib/providers/settings.ts'

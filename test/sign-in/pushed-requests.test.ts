@@ -47,7 +47,7 @@ describe('a pushed authorization request', () => {
   })
 
   it('leaves only a reference to it in the browser, and contains what the URL contained otherwise', async () => {
-    const { location } = await visitor.get(`${portal.url}/login/acme?login_hint=ada@example.com`)
+    const { location } = await visitor.get(`${portal.url}/login/acme?login_hint=ada@example.com&lang=de`)
     expect(Object.fromEntries(new URL(location!).searchParams)).toEqual({
       client_id: provider.clientId,
       request_uri: expect.stringMatching(/^urn:ietf:params:oauth:request_uri:/),
@@ -64,6 +64,7 @@ describe('a pushed authorization request', () => {
       code_challenge: text,
       code_challenge_method: 'S256',
       login_hint: 'ada@example.com',
+      ui_locales: 'de',
     })
     expect(headers.authorization).toMatch(/^Basic /)
   })

@@ -181,23 +181,6 @@ describe('the migrations', () => {
   })
 })
 
-type Words = { [key: string]: string | Words }
-
-/** key → text; all forms of a plural have one key */
-function readLocale(file: string): Map<string, string> {
-  const found = new Map<string, string>()
-  const add = (words: Words, prefix: string): void => {
-    for (const [key, value] of Object.entries(words)) {
-      if (typeof value !== 'string') add(value, `${prefix}${key}.`)
-      else found.set((prefix + key).replace(/_(zero|one|two|few|many|other)$/, ''), value)
-    }
-  }
-  add(JSON.parse(read('views/locales', file)) as Words, '')
-  return found
-}
-
-const english = readLocale('en.json')
-
 describe('docs/architecture.md', () => {
   const text = read('docs', 'architecture.md')
   const [tree = ''] = /^lib\/\n(?: +\S.*\n)+/m.exec(text) ?? []
@@ -250,50 +233,6 @@ describe('docs/security.md', () => {
   })
 })
 
-describe('every locale', () => {
-  const locales = fs.readdirSync(path.join(root, 'views/locales'))
-  const placeholders = (text = '') => [...text.matchAll(/{{\s*([^}]*?)\s*}}/g)].map(([, name]) => name).sort()
-
-  it('includes English and German', () => {
-    expect(locales).toEqual(expect.arrayContaining(['de.json', 'en.json']))
-  })
-
-  it.each(locales)('%s has the keys and placeholders of en.json', (file) => {
-    const words = readLocale(file)
-    expect([...words.keys()].sort()).toEqual([...english.keys()].sort())
-    for (const [key, text] of words) {
-      expect([key, ...placeholders(text)]).toEqual([key, ...placeholders(english.get(key))])
-      expect([key, text.trim() !== '']).toEqual([key, true])
-    }
-  })
-
-  it.each(locales)('%s has all plural forms of its language', (file) => {
-    const { pluralCategories } = new Intl.PluralRules(path.basename(file, '.json')).resolvedOptions()
-    const keys = Object.keys(unfolded(JSON.parse(read('views/locales', file)) as Words))
-    const plurals = new Set(
-      keys.filter((key) => key.endsWith('_other')).map((key) => key.slice(0, -'_other'.length)),
-    )
-    expect(plurals.size).toBeGreaterThan(0)
-    for (const plural of plurals)
-      for (const category of pluralCategories) expect(keys).toContain(`${plural}_${category}`)
-  })
-
-  it.each(locales)('%s has a title and a sentence for exactly the error codes', (file) => {
-    const { problems } = JSON.parse(read('views/locales', file)) as { problems: Record<string, object> }
-    expect(Object.keys(problems).sort()).toEqual(Object.keys(problemStatus).sort())
-    for (const problem of Object.values(problems)) expect(Object.keys(problem)).toEqual(['title', 'sentence'])
-  })
-
-  function unfolded(words: Words, prefix = ''): Record<string, string> {
-    return Object.assign(
-      {},
-      ...Object.entries(words).map(([key, value]) =>
-        typeof value === 'string' ? { [prefix + key]: value } : unfolded(value, `${prefix}${key}.`),
-      ),
-    ) as Record<string, string>
-  }
-})
-
 describe('the views', () => {
   const views = fs
     .readdirSync(path.join(root, 'views'), { recursive: true, encoding: 'utf8' })
@@ -333,12 +272,6 @@ describe('the views', () => {
       'mail/method.html.ejs: href="<%= href %>"',
       'mail/partials/head.ejs: src="<%= logo %>"',
     ])
-  })
-
-  it('use only translated texts', () => {
-    const used = views.flatMap(({ text }) => [...text.matchAll(/\bt\('([^']+)'/g)].map(([, key = '']) => key))
-    expect(used.length).toBeGreaterThan(20)
-    expect(used.filter((key) => !english.has(key))).toEqual([])
   })
 })
 

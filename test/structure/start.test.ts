@@ -16,6 +16,7 @@ const loadedOnFirstUse = [
   'passport-openidconnect',
   'pg',
   'redis',
+  'string-width',
   'undici',
 ]
 

@@ -7,13 +7,13 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 210,
+  files: 225,
   lines: 33_000,
   callbackFiles: 49,
   callbackFunctions: 175,
   // One of them marks the code as redeemed. With Redis, there are five.
   callbackStatements: 6,
-  startFiles: 28,
+  startFiles: 29,
   startFunctions: 72,
   startStatements: 1,
   settingFiles: 8,

@@ -10,6 +10,8 @@ export interface Clock {
 export const sharedClock = {
   offsetMs: 0,
   isWrong: false,
+  providerOffsetMs: undefined,
+  compareWithProvider: () => {},
   now: () => Date.now(),
   measure: async () => Date.now(),
 }

@@ -67,13 +67,17 @@ function isPage(url: string): boolean {
   return !/\.\w+$/.test(new URL(url).pathname)
 }
 
-const axeScript = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+/** Defines `axe` in a page, for `page.evaluate`. */
+export const axeScript = fs.readFileSync(
+  createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
+  'utf8',
+)
 
 /** The script defines this in the page. */
 declare const axe: { run(options: RunOptions): Promise<AxeResults> }
 
-/** Labels of one word that take more than one line. */
-function brokenLabels(): string[] {
+/** Labels of one word that take more than one line. Runs in the page. */
+export function brokenLabels(): string[] {
   return [...document.querySelectorAll('button, .sso-button')].flatMap((button) => {
     const label = button.textContent?.trim() ?? ''
     const range = document.createRange()

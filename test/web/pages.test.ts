@@ -3,13 +3,21 @@ import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, describe, expect, it } from '@jest/globals'
-import express from 'express'
+import express, { type Request } from 'express'
 import knexModule from 'knex'
 import request from 'supertest'
+import { Seal } from '../../lib/shared/seal.ts'
 import { Locales } from '../../lib/web/locale.ts'
 import { Views } from '../../lib/web/pages.ts'
+import { cookieCore } from '../support/cookie-core.ts'
 import { everyDatabase } from '../support/databases.ts'
-import { mountDefault, startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import {
+  mountDefault,
+  startPortal,
+  type TestPortal,
+  type TestPortalOptions,
+  testSecret,
+} from '../support/portal.ts'
 import { useProvider } from '../support/scene.ts'
 
 const provider = await useProvider()
@@ -235,9 +243,14 @@ describe('the templates and texts', () => {
 
   it('are kept for each language, and only without parameters', async () => {
     portal = await startPortal()
-    const locales = new Locales(path.resolve(import.meta.dirname, '../../views'))
+    const locales = new Locales(cookieCore(new Seal([testSecret], 'x')), { locales: {}, defaultLocale: 'en' })
     const inLanguage = (lang: string) =>
-      locales.resolve({ acceptsLanguages: () => lang } as unknown as Parameters<Locales['resolve']>[0])
+      locales.resolve(
+        Object.assign(Object.create(express.request), {
+          url: '/',
+          headers: { 'accept-language': lang },
+        }) as Request,
+      )
     for (let round = 0; round < 2; round++) {
       expect(inLanguage('en').t('picker.pageTitle')).toBe('Sign in')
       expect(inLanguage('de').t('picker.pageTitle')).toBe('Anmelden')
@@ -349,7 +362,17 @@ describe('a failure', () => {
 })
 
 describe('the text of a problem', () => {
-  const afterAWhile: Record<string, RegExp> = { en: /in a few minutes/, de: /in einigen Minuten/ }
+  const afterAWhile: Record<string, RegExp> = {
+    ar: /بعد بضع دقائق/,
+    de: /in einigen Minuten/,
+    en: /in a few minutes/,
+    es: /dentro de unos minutos/,
+    fr: /dans quelques minutes/,
+    it: /tra qualche minuto/,
+    nl: /over enkele minuten/,
+    pl: /za kilka minut/,
+    pt: /dentro de alguns minutos/,
+  }
   const files = readdirSync(path.resolve(import.meta.dirname, '../../views/locales'))
 
   it.each(files.map((file) => path.parse(file).name))(

@@ -3,8 +3,9 @@
   const { lang } = document.documentElement
 
   // Times in the reader's time zone; recent ones relative, such as "5 minutes ago".
-  const full = new Intl.DateTimeFormat(lang, { dateStyle: 'medium', timeStyle: 'short' })
-  const relative = new Intl.RelativeTimeFormat(lang, { numeric: 'auto' })
+  const digits = { numberingSystem: 'latn' }
+  const full = new Intl.DateTimeFormat(lang, { ...digits, dateStyle: 'medium', timeStyle: 'short' })
+  const relative = new Intl.RelativeTimeFormat(lang, { ...digits, numeric: 'auto' })
   const units = [
     ['day', 86_400],
     ['hour', 3600],
@@ -25,7 +26,7 @@
     const button = document.createElement('button')
     const status = document.createElement('span')
     button.type = 'button'
-    button.className = 'sso-button sso-button-small'
+    button.className = field.matches('details') ? 'sso-button' : 'sso-button sso-button-small'
     button.textContent = copyLabel
     status.className = 'sso-copied'
     status.setAttribute('role', 'status')

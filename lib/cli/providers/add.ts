@@ -1,5 +1,5 @@
 import { Argument, Option } from 'commander'
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { ProviderInput } from '../../management/provider-input.ts'
 import { providerUrls } from '../../management/provider-urls.ts'
 import type { Preset } from '../../providers/presets/preset.ts'
@@ -59,6 +59,7 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   if (interactive)
     print([`${displayName}. The guide is docs/providers/${name}.md in this package.`, ...hints].join('\n  '))
   const settings = await readSettings(flags)
+  if (!atTerminal()) checkComplete(context, preset, settings)
   const slug = flags.slug ?? (await askSlug(context, preset))
   const { clientAuthentication } = { ...defaults, ...settings }
   // Print the URLs before the questions: the provider's console needs them before it shows a client ID.
@@ -71,6 +72,29 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   if (!flags.json) for (const check of provider.lastTest?.checks ?? []) print(checkText(check))
   const testPassed = interactive && !enabled && !flags.disabled && (await offerTestSignIn(context, slug))
   return describeConnected(context, { ...provider, enabled: enabled || testPassed })
+}
+
+/** A script that nobody can answer gets all missing flags at once. */
+function checkComplete({ flags }: AddContext, preset: Preset, settings: Partial<ProviderInput>): void {
+  const { clientId, clientSecret, clientSecretReference, clientAuthentication, issuer } = {
+    ...preset.defaults,
+    ...settings,
+  }
+  const needsSecret = clientAuthentication !== 'none' && clientAuthentication !== 'private_key_jwt'
+  const answers = answersIn(flags)
+  const questions = preset.asks.filter(({ name, required = true }) => required && !(name in answers))
+  const missing = [
+    preset.name === 'generic' && flags.slug === undefined && '--slug',
+    issuer === undefined && !preset.settings && '--issuer',
+    ...(issuer === undefined && preset.settings ? questions.map(({ name }) => `--${name}`) : []),
+    clientId === undefined && '--client-id',
+    needsSecret &&
+      clientSecret === undefined &&
+      clientSecretReference === undefined &&
+      !process.env.PORTAL_SSO_CLIENT_SECRET &&
+      '--client-secret-file (or --public for a client without one)',
+  ].filter((flag) => flag !== false)
+  if (missing.length > 0) throw new ConfigurationError(`give ${missing.join(', ')}`)
 }
 
 const isInteractive = ({ flags }: CommandContext) => atTerminal() && !flags.json

@@ -1,7 +1,7 @@
 import { type ProviderUrl, providerUrls } from '../../management/provider-urls.ts'
 import type { Preset, PresetQuestion } from '../../providers/presets/preset.ts'
 import { presets } from '../../providers/presets/presets.ts'
-import type { Provider } from '../../providers/provider.ts'
+import { describeHealth, type Provider } from '../../providers/provider.ts'
 import { settingFacts } from '../../providers/settings.ts'
 import type { CommandContext, PortalCommands } from '../command.ts'
 import { checkText, pairs, printProgress, type Result, table } from '../output.ts'
@@ -25,6 +25,7 @@ export const showCommands: PortalCommands = {
           NAME: 'displayName',
           ENABLED: 'enabled',
           RECOMMENDED: ({ recommended }) => (recommended ? 'yes' : ''),
+          'FAILING SINCE': ({ health }) => health?.since ?? '',
           ISSUER: 'issuer',
         },
         'No provider is connected. Run `portal-sso providers add` to connect one.',
@@ -37,7 +38,11 @@ export const showCommands: PortalCommands = {
     async run(context, slug: string) {
       const provider = await context.providers.get(slug)
       const urls = providerUrls(context, provider, context.flags.portal)
-      return { json: { ...provider, urls: urlsByName(urls) }, text: describeProvider(provider, urls) }
+      const { lastSignInAt } = (await context.history.activity({ slugs: [slug] })).get(slug) ?? {}
+      return {
+        json: { ...provider, lastSignInAt, urls: urlsByName(urls) },
+        text: describeProvider(provider, urls, lastSignInAt),
+      }
     },
   },
   'test <slug>': {
@@ -75,11 +80,26 @@ export const keysCommands: PortalCommands = {
 }
 
 /** All settings, the URLs and the results of the last test. A `Provider` holds no secrets. */
-function describeProvider(provider: Provider, urls: readonly ProviderUrl[]): string {
-  const { slug, preset, lastTest } = provider
+function describeProvider(
+  provider: Provider,
+  urls: readonly ProviderUrl[],
+  lastSignInAt: string | undefined,
+): string {
+  const { slug, preset, health, lastTest, logoHash } = provider
   const facts = settingFacts(provider)
   return [
-    pairs([['Slug', slug], ['State', describeState(provider)], ['Preset', preset], ...facts]),
+    pairs([
+      ['Slug', slug],
+      ['State', describeState(provider)],
+      [
+        'Problem',
+        health && `${describeHealth(health)}, since ${health.since}, last checked ${health.checkedAt}`,
+      ],
+      ['Last sign-in', lastSignInAt ?? 'never'],
+      ['Logo', logoHash ? 'its own' : undefined],
+      ['Preset', preset],
+      ...facts,
+    ]),
     describeUrls(urls),
     lastTest ? `Tested ${lastTest.at}:` : 'Not tested yet.',
     ...(lastTest?.checks ?? []).map(checkText),

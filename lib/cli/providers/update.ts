@@ -1,5 +1,7 @@
 import { Option } from 'commander'
+import { maxLogoBytes, readLogo } from '../../providers/logo-image.ts'
 import { presets } from '../../providers/presets/presets.ts'
+import type { Provider } from '../../providers/provider.ts'
 import {
   isSecret,
   type ProviderChanges,
@@ -10,13 +12,13 @@ import {
 } from '../../providers/settings.ts'
 import { ConfigurationError, type Issue, ManagementError } from '../../shared/errors.ts'
 import type { CommandContext, PortalCommands } from '../command.ts'
-import { readSecret, readText } from '../input.ts'
-import { checkText, printProgress } from '../output.ts'
+import { readBytes, readSecret, readText } from '../input.ts'
+import { checkText, printProgress, type Result } from '../output.ts'
 
 /** The values of the options of settings, by Commander's names. */
 export type Flags = Record<string, unknown>
 
-type UpdateContext = CommandContext<Flags & { public?: boolean; unset?: string }>
+type UpdateContext = CommandContext<Flags & { public?: boolean; unset?: string; logo?: string | false }>
 
 export const updateCommands: PortalCommands = {
   'update <slug>': {
@@ -25,34 +27,49 @@ export const updateCommands: PortalCommands = {
       'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
       'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
       'providers update acme --unset prompt,proxy',
+      'providers update acme --logo acme.png --note "New here? Use Acme." --note-in "de=Neu hier? Nutzen Sie Acme."',
     ],
     get otherOptions() {
       return settingOptions()
     },
-    options: { '--unset <settings>': 'reset settings to their defaults: flag names, separated by commas' },
+    options: {
+      '--unset <settings>': 'reset settings to their defaults: flag names, separated by commas',
+      '--logo <file>': 'its own logo: a PNG or WebP file, at most 256 × 256 pixels and 20 KB',
+      '--no-logo': 'remove its own logo',
+    },
     async run({ providers, actor, flags }: UpdateContext, slug: string) {
       const changes: ProviderChanges = {
         ...(flags.unset !== undefined && readResets(flags.unset)),
         ...(await readSettings(flags)),
         ...(flags.public && { clientSecret: null, clientSecretReference: null }),
       }
-      const names = Object.keys(changes)
-      if (names.length === 0)
+      const names: string[] = Object.keys(changes)
+      const logo = flags.logo
+        ? readLogo(await readBytes(flags.logo, '--logo', maxLogoBytes)).image
+        : undefined
+      if (names.length === 0 && flags.logo === undefined)
         throw new ConfigurationError(
           'nothing to change; run `portal-sso providers update --help` to list all settings',
         )
-      printProgress(flags, 'Testing the provider …')
-      await withFlagNames(providers.update(slug, changes, { actor }))
-      const provider = await providers.get(slug)
-      const { enabled, testSignInAt, lastTest } = provider
-      const next = enabled || testSignInAt ? '' : ' Test a sign-in before you enable it.'
-      const lines = [
-        ...(lastTest?.checks ?? []).map(checkText),
-        `${slug} is changed (${names.join(', ')}).${next}`,
-      ]
-      return { json: { provider, changed: names }, text: lines.join('\n') }
+      // A logo needs no test: it can be changed while the provider fails.
+      if (names.length > 0) {
+        printProgress(flags, 'Testing the provider …')
+        await withFlagNames(providers.update(slug, changes, { actor }))
+      }
+      if (logo) await providers.setLogo(slug, logo, { actor })
+      else if (flags.logo === false) await providers.removeLogo(slug, { actor })
+      const changed = flags.logo === undefined ? names : [...names, 'logo']
+      return describeUpdated(await providers.get(slug), changed, names.length > 0)
     },
   },
+}
+
+function describeUpdated(provider: Provider, changed: readonly string[], isTested: boolean): Result {
+  const { enabled, lastTest, slug, testSignInAt } = provider
+  const next = enabled || testSignInAt ? '' : ' Test a sign-in before you enable it.'
+  const checks = isTested ? (lastTest?.checks ?? []) : []
+  const text = [...checks.map(checkText), `${slug} is changed (${changed.join(', ')}).${next}`].join('\n')
+  return { json: { provider, changed }, text }
 }
 
 export function settingOptions(): Option[] {
