@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { providerName } from '../providers/provider.ts'
 import { readField } from '../registration/email-verification-routes.ts'
 import { sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
@@ -66,7 +67,7 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
       // The provider may know another user in this browser.
       otherAccount: true,
     })
-    await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
+    await sendRedirectPage(pages, req, res, { href, name: providerName(provider, pages.locale(req)) })
   })
 
   const unlink = asyncHandler(async (req, res) => {
@@ -79,8 +80,8 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
     // Every session that was started with it ends, except the one that sends this request.
     for (const subject of subjects)
       await sessions.endAll({ portal, issuer, subject, except: digest(req.sessionID) })
-    const displayName = provider?.displayName ?? new URL(issuer).host
-    signIn.notifications.notify(req, { user, provider: { displayName, portal }, change: 'unlinked' })
+    const named = provider ?? { displayName: new URL(issuer).host, labels: {}, portal }
+    signIn.notifications.notify(req, { user, provider: named, change: 'unlinked' })
     back(res, 'unlinked')
   })
 
@@ -126,13 +127,15 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
     const portal = portalOf(req)
     const user = req.user as User
     const userId = String(user.id)
-    const { lang, t } = pages.locale(req)
-    const time = (at: string) => pageTime(lang, new Date(at))
+    const locale = pages.locale(req)
+    const { t } = locale
+    const time = (at: string) => pageTime(locale.lang, new Date(at))
     const notice = readNotice(req)
     const listed = await sessions.list({ portal, userId }, maxListedSessions)
-    const linked = await account.listMethods(portal, userId)
+    const linked = await account.listMethods(portal, userId, locale)
     const slugs = listed.flatMap(({ provider }) => provider ?? [])
     const named = slugs.length > 0 ? await providersTable.list(portal, { slugs }) : []
+    const names = new Map(named.map((each) => [each.slug, providerName(each, locale)]))
 
     await pages.show(req, res, 'account', {
       notice,
@@ -156,7 +159,7 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
           location: placeName(location),
           started: time(startedAt),
           lastSeen: time(lastSeenAt),
-          provider: named.find(({ slug }) => slug === provider)?.displayName ?? provider,
+          provider: provider && (names.get(provider) ?? provider),
         }))
         .sort((a, b) => Number(b.here) - Number(a.here)),
     })
@@ -174,9 +177,11 @@ function addMethodPage({ portalOf, urls }: Core, modules: ConfirmationModules): 
   const { account, pages, providersTable } = modules
   return asyncHandler(async (req, res) => {
     const portal = portalOf(req)
-    const { t } = pages.locale(req)
-    const linked = await account.listMethods(portal, String((req.user as User).id))
-    const list = await listProviders(req, providersTable, { action: urls.path(addPage), portal })
+    const locale = pages.locale(req)
+    const { t } = locale
+    const linked = await account.listMethods(portal, String((req.user as User).id), locale)
+    const where = { action: urls.path(addPage), portal, locale }
+    const list = await listProviders(req, providersTable, urls, where)
     const isLinked = ({ slug }: { slug: string }) => linked.some(({ provider }) => provider === slug)
     await pages.show(req, res, 'providers', {
       title: t('account.link.title'),

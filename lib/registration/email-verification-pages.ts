@@ -1,8 +1,10 @@
 import type { Request, Response } from 'express'
-import type { Provider } from '../providers/provider.ts'
+import { servesDomain } from '../oidc/vouches.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
 import { listProviders } from '../sign-in/picker-route.ts'
+import { domainOf } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
@@ -69,7 +71,7 @@ export class EmailVerificationPages {
     const { urls } = this.#core
     const { returnTo, sent } = pending
     const user = req.user as User | undefined
-    const { t } = this.#pages.locale(req)
+    const locale = this.#pages.locale(req)
     res.status(error?.status ?? 200)
     await this.#pages.show(req, res, view, {
       email,
@@ -77,10 +79,10 @@ export class EmailVerificationPages {
       again,
       minutes: codeMinutes,
       wait: this.#codes.secondsToWait(sent?.at),
-      error: describeFormError(error, t),
+      error: describeFormError(error, locale.t),
       account: accountLabel(pending),
       registration: pending.id,
-      provider: { displayName: provider.displayName },
+      provider: { displayName: providerName(provider, locale) },
       user,
       action: urls.path('/register/verify'),
       sendAction: urls.path('/register/code'),
@@ -88,7 +90,7 @@ export class EmailVerificationPages {
       cancelHref: user
         ? urls.path('/account/security')
         : urls.path('/login', { returnTo, cancelled: 'registration' }),
-      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }, t),
+      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }, locale),
     })
   }
 
@@ -97,8 +99,8 @@ export class EmailVerificationPages {
     const { pending, provider } = step
     await this.#pages.show(req, res, 'prove-account', {
       account: accountLabel(pending),
-      provider: { displayName: provider.displayName },
-      otherWays: await this.#otherSignIns(step, this.#pages.locale(req).t),
+      provider: { displayName: providerName(provider, this.#pages.locale(req)) },
+      otherWays: await this.#otherSignIns(step, this.#pages.locale(req)),
       cancelHref: this.#core.urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
     })
   }
@@ -106,13 +108,13 @@ export class EmailVerificationPages {
   /** All other sign-in methods, where they are too many for the page before. */
   async showOtherSignIns(req: Request, res: Response, step: RegistrationStep): Promise<void> {
     const { urls } = this.#core
-    const { portal } = step.pending
-    const { t } = this.#pages.locale(req)
-    const action = urls.path(otherSignInsPage)
-    const { providers, search } = await listProviders(req, this.#table, { action, portal })
+    const locale = this.#pages.locale(req)
+    const { t } = locale
+    const where = { portal: step.pending.portal, action: urls.path(otherSignInsPage), locale }
+    const { providers, search } = await listProviders(req, this.#table, urls, where)
     await this.#pages.show(req, res, 'providers', {
       title: t('proof.other.title'),
-      sentence: t('proof.other.sentence', { provider: step.provider.displayName }),
+      sentence: t('proof.other.sentence', { provider: providerName(step.provider, locale) }),
       backHref: urls.path('/register'),
       search,
       providers: providers.map((each) => ({ ...each, ...this.#otherSignIn(each, step, t) })),
@@ -120,15 +122,27 @@ export class EmailVerificationPages {
   }
 
   /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns(step: RegistrationStep, t: Locale['t']): Promise<object[]> {
+  async #otherSignIns(step: RegistrationStep, locale: Locale): Promise<object[]> {
     const { pending, provider } = step
-    const enabled = await this.#table.listEnabled(pending.portal, { limit: maxOtherSignIns + 2 })
-    const others = enabled.filter(({ id }) => id !== provider.id)
+    const { identity, portal } = pending
+    const { t } = locale
+    const limit = maxOtherSignIns + 2
+    const shown = await this.#table.listEnabled(portal, { shown: true, limit })
+    const others = [...(await this.#hiddenFor(portal, identity.email)), ...shown]
+      .filter(({ id }) => id !== provider.id)
+      .map((each) => this.#otherSignIn({ ...each, displayName: providerName(each, locale) }, step, t))
     const all = { href: this.#core.urls.path(otherSignInsPage), label: t('proof.other.all') }
-    return [
-      ...(others.length > maxOtherSignIns ? [all] : others.map((each) => this.#otherSignIn(each, step, t))),
-      this.#otherSignIn(provider, step, t),
-    ]
+    const own = { ...provider, displayName: providerName(provider, locale) }
+    return [...(others.length > maxOtherSignIns ? [all] : others), this.#otherSignIn(own, step, t)]
+  }
+
+  /** A provider that the login page hides is offered only to users with an address of its domains. */
+  async #hiddenFor(portal: string, email: string | undefined): Promise<Provider[]> {
+    if (email === undefined) return []
+    const domain = domainOf(email)
+    const first = { emailDomain: `"${domain}`, limit: maxOtherSignIns }
+    const found = await this.#table.listEnabled(portal, first)
+    return found.filter((each) => !each.showOnPicker && servesDomain(each, domain))
   }
 
   #otherSignIn(

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import { describeError, PortalSsoError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import type { ConsentRequest, NextStep, Pages } from '../web/pages.ts'
@@ -14,7 +14,8 @@ export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
   provider?:
-    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'clientId' | 'displayName' | 'preset'>>)
+    | (Pick<Provider, 'slug'> &
+        Partial<Pick<Provider, 'clientId' | 'displayName' | 'labels' | 'preset'>>)
     | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
@@ -88,7 +89,7 @@ export class Refusals {
         ...nextStepsFor(urls, code, context),
         ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
-      placeholders: { provider: provider?.displayName ?? '' },
+      placeholders: { provider: providerName(provider ?? {}, this.#pages.locale(req)) },
       consent: code === 'consent_missing' ? this.#consentRequest(context) : undefined,
     })
   }
@@ -110,7 +111,7 @@ export class Refusals {
     req: Request,
     res: Response,
     {
-      provider: { slug, displayName },
+      provider,
       returnTo,
       reauthentication,
     }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { provider: Provider },
@@ -123,11 +124,11 @@ export class Refusals {
     await this.#pages.problem(req, res, problem, {
       reference: undefined,
       nextSteps: [
-        { label: 'continueAnyway', href: urls.path(`/login/${slug}`, { ...same, anyway: '1' }) },
+        { label: 'continueAnyway', href: urls.path(`/login/${provider.slug}`, { ...same, anyway: '1' }) },
         { label: 'anotherWay', href: urls.path('/login', query) },
         ...(req.user ? [{ label: 'home', href: homePath } as const] : []),
       ],
-      placeholders: { provider: displayName },
+      placeholders: { provider: providerName(provider, this.#pages.locale(req)) },
     })
   }
 }

@@ -4,6 +4,7 @@ import type { PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { contoso, type EntraLookAlike, startEntraLookAlike } from './entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from './faulty-provider.ts'
+import { pngOf } from './images.ts'
 import { mountDefault, startPortal, type TestPortal } from './portal.ts'
 import { copyProvider } from './providers.ts'
 import { Visitor } from './visitor.ts'
@@ -79,12 +80,30 @@ async function enterCode(page: Page, code: string): Promise<void> {
   await submit(page)
 }
 
+/** Opens a page while Northwind fails, and has a logo and a note. Other states do not see this. */
+async function openWithMarks(page: Page, scene: Scene, path: string): Promise<void> {
+  const { knex, sso } = scene.portal
+  const { id: provider_id } = await sso.providers.get('northwind')
+  const at = '2026-01-02T03:04:05.000Z'
+  const outage = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
+  const noteTo = (note: string | null) => knex('sso_providers').where({ id: provider_id }).update({ note })
+  await knex('sso_provider_health').insert({ provider_id, ...outage, claimed_at: at, due_at: '2999-01-01' })
+  await sso.providers.setLogo('northwind', pngOf(96, 64))
+  await noteTo('New here? Use Northwind ID. Every employee has an account there.')
+  await open(page, scene, path)
+  await page.locator('.sso-own-logo').evaluate((image) => (image as HTMLImageElement).decode())
+  await noteTo(null)
+  await sso.providers.removeLogo('northwind')
+  await knex('sso_provider_health').where({ provider_id }).delete()
+}
+
 export const peopleStates: PageState[] = [
   { name: 'picker', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-one-provider', portal: 'single', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-many-providers', portal: 'many', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-search', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=company+3') },
   { name: 'picker-no-match', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=nobody') },
+  { name: 'picker-problems', open: (page, scene) => openWithMarks(page, scene, '/login') },
   {
     name: 'picker-after-sign-out',
     open: async (page, scene) => {
@@ -285,8 +304,22 @@ const adminStates: PageState[] = [
       }),
     ),
   { name: 'admin-provider', open: (page, scene) => open(page, scene, '/admin/sso/northwind') },
+  {
+    name: 'admin-provider-problems',
+    open: (page, scene) => openWithMarks(page, scene, '/admin/sso/northwind'),
+  },
   { name: 'admin-provider-draft', open: (page, scene) => open(page, scene, '/admin/sso/draft') },
   { name: 'admin-edit', open: (page, scene) => open(page, scene, '/admin/sso/northwind/edit') },
+  { name: 'admin-edit-logo', open: (page, scene) => openWithMarks(page, scene, '/admin/sso/northwind/edit') },
+  {
+    name: 'admin-edit-logo-error',
+    open: async (page, scene) => {
+      await open(page, scene, '/admin/sso/northwind/edit')
+      await withoutBrowserChecks(page)
+      await page.getByRole('button', { name: 'Upload' }).click()
+      await page.locator('#field-logo-error').waitFor()
+    },
+  },
   {
     name: 'admin-edit-error',
     open: async (page, scene) => {
