@@ -163,6 +163,7 @@ export function toFormValues(
 function toText(value: unknown, control: FormField['control']): string {
   if (value === undefined || value === null) return ''
   if (control === 'checkbox') return value ? 'on' : ''
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
   if (control === 'date') return String(value).slice(0, 10)
   if (control === 'list') return (value as string[]).join(', ')
   if (control === 'parameters')

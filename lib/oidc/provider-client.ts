@@ -98,7 +98,6 @@ export async function createProviderClient(
   const server = neededMetadata(metadata, provider, algorithms)
   const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, succession)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
-  const connection = { provider, server, clientMetadata }
   let credential: client.ClientAuth | undefined
   return {
     metadata,
@@ -113,7 +112,7 @@ export async function createProviderClient(
       const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
       const send = test ? test.wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
-      const exchange = { ...connection, authenticate: credential, send }
+      const exchange = { provider, server, clientMetadata, authenticate: credential, send }
       const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
       const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
       const redeem = async (used: Exchange): Promise<ExchangedTokens> => {

@@ -310,6 +310,25 @@ export const settings = {
     example: 'example.com, example.org',
     section: 'email',
   }),
+  /**
+   * Whether the login page lists the provider. Default true. Otherwise users find it by an e-mail address of `emailDomains`, or by its
+   * own link, `/login/<slug>`.
+   */
+  showOnPicker: setting({
+    schema: z
+      .union([z.boolean(), z.enum(['yes', 'no']).transform((choice) => choice === 'yes')])
+      .default(true),
+    storedAs: 'boolean',
+    affectsSignIn: false,
+    flag: '--show-on-picker <choice>',
+    label: 'Shown on the login page',
+    hint: 'Hide a customer’s provider from everybody else. If several hidden providers have a domain, the first one is used.',
+    control: 'select',
+    choices: ['yes', 'no'],
+    effects: { yes: 'everybody sees it', no: 'found by an e-mail address of its domains' },
+    emptyChoice: 'Default (yes)',
+    section: 'email',
+  }),
   /** Whether every address from this provider is trusted, although the provider does not say that it is verified. Default false. */
   trustsEmail: setting({
     ...onOff,

@@ -4,7 +4,7 @@ import type { PassportStatic } from 'passport'
 import type { HealthProbes } from '../health/health-probes.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import type { ProviderClient, Succession } from '../oidc/provider-client.ts'
-import type { Provider, ProviderHealth } from '../providers/provider.ts'
+import { type Provider, type ProviderHealth, providerName } from '../providers/provider.ts'
 import type { ConnectedState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
@@ -136,7 +136,8 @@ export class ProviderConnection {
     })
     // A form that the provider posted came through our own page, whose `form-action` would block a redirect.
     if (isSafeMethod(req)) res.status(303).set('location', href).end()
-    else await sendRedirectPage(pages, req, res, { href, name: this.provider.displayName })
+    else
+      await sendRedirectPage(pages, req, res, { href, name: providerName(this.provider, pages.locale(req)) })
   }
 
   /**

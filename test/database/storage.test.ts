@@ -36,6 +36,7 @@ const allMigrations = [
   '011-session-endings',
   '012-provider-health',
   '013-provider-marks',
+  '014-show-on-picker',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
@@ -227,6 +228,7 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
           authorizationParameters: { domain_hint: 'acme.example', ui_locales: 'de en', quote: '"\\' },
           emailClaim: 'preferred_username',
           trustsEmail: true,
+          showOnPicker: false,
           emailDomains: ['acme.example', 'xn--rzte-koa.example'],
           tenants: ['11111111-2222-4333-8444-555555555555'],
           organizationClaim: 'org_id',

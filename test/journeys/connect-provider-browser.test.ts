@@ -114,7 +114,7 @@ async function connectTailspin(person: Person): Promise<void> {
 async function providersOnLoginPage(): Promise<string[]> {
   return await withPerson({}, async ({ page }) => {
     await page.goto(`${portal.url}/login`)
-    return await page.locator('.sso-provider-name').allInnerTexts()
+    return await page.locator('.sso-provider-name bdi').allInnerTexts()
   })
 }
 
