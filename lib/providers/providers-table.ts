@@ -142,6 +142,8 @@ export class ProvidersTable {
   readonly #columns = providerColumns()
   /** of this turn, by portal */
   readonly #pickerReads = new Map<string, Promise<readonly PickerProvider[]>>()
+  /** of this turn, by portal and slug */
+  readonly #stateReads = new Map<string, Promise<StateRow[]>>()
 
   /** @param options.secrets at least one, newest first */
   constructor(
@@ -234,11 +236,18 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
-  /** As `find`, but reads only what a current connection of the provider needs. */
+  /** As `find`, but reads only what a current connection of the provider needs. Requests of one turn share a statement, as above. */
   async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const statement = { sql: connectedState, bindings: [portal, slug] }
-    const [row] = await selectRows<StateRow>(this.#knex, statement)
+    const key = `${portal} ${slug}`
+    const read =
+      this.#stateReads.get(key) ??
+      nextTurn().then(async () => {
+        this.#stateReads.delete(key)
+        return await selectRows<StateRow>(this.#knex, { sql: connectedState, bindings: [portal, slug] })
+      })
+    this.#stateReads.set(key, read)
+    const [row] = await read
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {

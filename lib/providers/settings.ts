@@ -64,6 +64,8 @@ export interface Setting<Value = unknown> {
   section?: 'basic' | 'page' | 'protocol' | 'email' | 'network'
   /** Whether it needs the form's whole width. */
   wide?: true
+  /** Whether the form of a new provider sets it by the answer to "Whose addresses do you trust?". */
+  askedAsTrust?: true
   /** Only forms of these presets show it. */
   presets?: readonly string[]
 }
@@ -189,7 +191,6 @@ export const settings = {
     label: 'Client secret expires',
     hint: 'As shown in the provider’s console. We warn you 60, 30, 7 and 1 days before.',
     control: 'date',
-    section: 'basic',
   }),
   /** How the portal authenticates to the provider. Omitted: found by the connection test. */
   clientAuthentication: setting({
@@ -304,6 +305,7 @@ export const settings = {
   emailDomains: setting({
     ...listOf(emailDomain, 100),
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--email-domain <domain...>',
     label: 'E-mail domains',
     hint: 'Addresses of other domains are never trusted. Empty: any domain.',
@@ -333,6 +335,7 @@ export const settings = {
   trustsEmail: setting({
     ...onOff,
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--trusts-email',
     label: 'Trust every e-mail address from this provider',
     warning:

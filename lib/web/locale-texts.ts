@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigurationError } from '../shared/errors.ts'
 
 /** Texts of one language by their names in `views/locales/en.json`, as nested objects. */

@@ -296,6 +296,8 @@ const adminStates: PageState[] = [
       await submit(page)
     },
   },
+  { name: 'admin-trust', open: (page, scene) => open(page, scene, '/admin/sso/draft/trust') },
+  { name: 'admin-test-step', open: (page, scene) => open(page, scene, '/admin/sso/draft/test-sign-in') },
   { name: 'admin-guide', open: (page, scene) => open(page, scene, '/admin/sso/new/entra/guide') },
   ...presets
     .filter(({ name }) => name !== 'entra')
@@ -363,6 +365,14 @@ const adminStates: PageState[] = [
     open: async (page, scene) => {
       scene.provider.faults.claims = { aud: 'another client' }
       await open(page, scene, (await scene.portal.sso.testSignIns.link('northwind', { actor: 'ada' })).url)
+      await submit(page)
+      await page.locator('.sso-report').waitFor()
+    },
+  },
+  {
+    name: 'admin-test-sign-in-draft',
+    open: async (page, scene) => {
+      await open(page, scene, '/admin/sso/draft/test-sign-in')
       await submit(page)
       await page.locator('.sso-report').waitFor()
     },
