@@ -41,9 +41,11 @@ const pages: Readonly<Record<string, readonly string[]>> = {
   '/login': ['by', 'returnTo', 'max_age', 'acr_values', 'email', 'login_hint', 'unmatched', 'q', 'cancelled'],
   '/register': ['address'],
   '/register/link': [],
+  '/register/sign-in': [],
   '/logout': [],
   '/logout/done': [],
   '/account/security': ['q'],
+  '/account/security/add': ['q'],
   '/account/security/confirm': [],
 }
 
