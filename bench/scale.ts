@@ -65,6 +65,8 @@ const operations: [name: string, operation: (measured: Measured) => Promise<void
     'admin: events by reference',
     ({ portal }) => expectOk(admin, `${portal.url}/admin/sso/events?reference=R4`),
   ],
+  ['admin: newest sessions', ({ portal }) => expectOk(admin, `${portal.url}/admin/sso/sessions`)],
+  ['maintenance', ({ portal }) => portal.sso.runMaintenance()],
 ]
 
 /** Half of the rows belong to the portal `default`; the others have the portals `portal-1` and so on. */

@@ -192,7 +192,7 @@ async function takeUserPages(browser: Browser, url: string): Promise<void> {
   await screenshot(page, 'account', true)
   await page.goto(`${url}/admin/sso/sessions`)
   await page.getByLabel('E-mail address').fill('ada@example.com')
-  await page.getByRole('button', { name: 'Show sessions' }).first().click()
+  await page.getByRole('button', { name: 'Find user' }).click()
   await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
   await screenshot(page, 'admin-sessions')
   await page.context().clearCookies({ name: 'portal-sso' })

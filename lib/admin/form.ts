@@ -9,6 +9,7 @@ import {
   type Setting,
   type SettingName,
   settingEntries,
+  settingFacts,
   settingNamesWhere,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
@@ -135,6 +136,19 @@ const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> =
   protocol: 'Protocol',
   email: 'E-mail addresses',
   network: 'Sign-out and network',
+}
+
+/** The saved settings in the groups of the form. Those without a value are only named. */
+export function factGroups(provider: Provider) {
+  const titles = { basic: 'Application', ...sectionTitles }
+  return Object.entries(titles).map(([section, title]) => {
+    const facts = settingFacts(provider, section as SettingField['section'])
+    return {
+      title,
+      facts: facts.filter(([, value]) => value !== '–'),
+      unset: facts.flatMap(([label, value]) => (value === '–' ? label : [])),
+    }
+  })
 }
 
 /** As the views show them: the basic controls, and titled groups of the others. */

@@ -87,3 +87,8 @@ export function insertInto(table: string, ...rows: Readonly<Record<string, Value
   const sql = `insert into ${table} (${columns.join(', ')}) values ${Array(rows.length).fill(placeholders).join(', ')}`
   return { sql, bindings: rows.flatMap(Object.values) }
 }
+
+/** Matches text that contains the given one, which is no pattern itself. `!`, because MySQL gives a backslash its own meaning. */
+export function likePattern(text: string): string {
+  return `%${text.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
+}

@@ -538,10 +538,24 @@ function displayValue(value: unknown, effects: Setting['effects']): string {
   return parts.join(', ') || '–'
 }
 
-/** Label and value of every stored setting, as the provider page and the command line show them. */
-export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+/** Label and value of one setting, also of an older version that is no longer known. */
+export function describeSetting(name: string, value: unknown): [label: string, value: string] {
+  const known = Object.hasOwn(table, name) ? table[name as SettingName] : undefined
+  return [known?.label ?? name, displayValue(value, known?.effects)]
+}
+
+/**
+ * Label and value of every stored setting, as the provider page and the command line show them.
+ *
+ * @param ofSection only those of one section of the form
+ */
+export function settingFacts(
+  provider: StoredSettings,
+  ofSection?: Setting['section'],
+): [label: string, value: string][] {
   const { preset = '' } = provider as { preset?: string }
   return storedEntries()
     .filter(([, { presets }]) => !presets || presets.includes(preset))
+    .filter(([, { section = 'protocol' }]) => ofSection === undefined || section === ofSection)
     .map(([name, { label, effects }]) => [label, displayValue(provider[name], effects)])
 }

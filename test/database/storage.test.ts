@@ -37,6 +37,7 @@ const allMigrations = [
   '012-provider-health',
   '013-provider-marks',
   '014-show-on-picker',
+  '015-admin-pages',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
@@ -49,6 +50,8 @@ const ourTables = [
   'sso_session_endings',
   'sso_provider_health',
   'sso_provider_logos',
+  'sso_event_counts',
+  'sso_tasks',
   'sso_sessions',
   'sso_users',
 ]
@@ -852,6 +855,8 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         ['sso_session_endings', ['id']],
         ['sso_provider_health', ['provider_id']],
         ['sso_provider_logos', ['provider_id']],
+        ['sso_event_counts', ['portal', 'provider', 'day']],
+        ['sso_tasks', ['id']],
       ]
       const keyOf = (table: string) => (table.startsWith('sso_provider_') ? 'provider_id' : 'id')
       const lookAlikes = [
