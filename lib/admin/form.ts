@@ -9,6 +9,7 @@ import {
   type Setting,
   type SettingName,
   settingEntries,
+  settingFacts,
   settingNamesWhere,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
@@ -137,6 +138,19 @@ const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> =
   network: 'Sign-out and network',
 }
 
+/** The saved settings in the groups of the form. Those without a value are only named. */
+export function factGroups(provider: Provider) {
+  const titles = { basic: 'Application', ...sectionTitles }
+  return Object.entries(titles).map(([section, title]) => {
+    const facts = settingFacts(provider, section as SettingField['section'])
+    return {
+      title,
+      facts: facts.filter(([, value]) => value !== '–'),
+      unset: facts.flatMap(([label, value]) => (value === '–' ? label : [])),
+    }
+  })
+}
+
 /** As the views show them: the basic controls, and titled groups of the others. */
 export function sectionsOf(fields: readonly SettingField[]) {
   return {
@@ -209,6 +223,7 @@ export function toFormValues(
 function toText(value: unknown, control: FormField['control']): string {
   if (value === undefined || value === null) return ''
   if (control === 'checkbox') return value ? 'on' : ''
+  if (typeof value === 'boolean') return value ? 'yes' : 'no'
   if (control === 'date') return String(value).slice(0, 10)
   if (control === 'list') return (value as string[]).join(', ')
   if (control === 'parameters')

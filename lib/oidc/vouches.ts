@@ -92,6 +92,11 @@ export function listedDomains({ emailDomains }: Pick<TrustSettings, 'emailDomain
   return emailDomains.map(splitEmailDomain)
 }
 
+/** @param domain in normal form */
+export function servesDomain(provider: Pick<TrustSettings, 'emailDomains'>, domain: string): boolean {
+  return listedDomains(provider).some((listed) => listed.domain === domain)
+}
+
 function rulesFor(provider: TrustSettings): Rule[] {
   const { emailDomains, organizationClaim, preset } = provider
   const rules = [preset === 'entra' ? entraVerification(provider) : verification(provider)]

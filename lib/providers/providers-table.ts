@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
-import { selectRows } from '../database/statement.ts'
+import { likePattern, selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
@@ -71,8 +71,10 @@ export interface ProviderSelection {
   enabled?: boolean | undefined
   /** text in the display name or the slug; ASCII letters match in either case */
   search?: string | undefined
-  /** these come first */
+  /** these come first, before the hidden ones that other domains find */
   emailDomain?: string | undefined
+  /** only those that the login page lists */
+  shown?: boolean | undefined
   slugs?: readonly string[] | undefined
   ids?: readonly string[] | undefined
   issuers?: readonly string[] | undefined
@@ -115,13 +117,15 @@ export type PickerProvider = Pick<
   | 'reauthentication'
   | 'retireAt'
   | 'health'
+  | 'showOnPicker'
 >
 
 // Written out, because this statement runs for each login page, and knex's builder costs more CPU than the driver.
 const enabledForPicker = `select slug, display_name, labels, note, notes, logo_hash, preset, recommended, position, reauthentication,
-    retire_at, failing_since, endpoint, fault, checked_at
-  from sso_providers left join sso_provider_health on provider_id = id where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
-  order by recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
+    retire_at, show_on_picker, failing_since, endpoint, fault, checked_at
+  from sso_providers left join sso_provider_health on provider_id = id
+  where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
+  order by show_on_picker desc, recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -138,6 +142,8 @@ export class ProvidersTable {
   readonly #columns = providerColumns()
   /** of this turn, by portal */
   readonly #pickerReads = new Map<string, Promise<readonly PickerProvider[]>>()
+  /** of this turn, by portal and slug */
+  readonly #stateReads = new Map<string, Promise<StateRow[]>>()
 
   /** @param options.secrets at least one, newest first */
   constructor(
@@ -163,7 +169,7 @@ export class ProvidersTable {
   }
 
   /**
-   * The first page and one more, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
+   * The first page and one more, hidden ones last, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
    * which is sent after they have arrived, so that each of them sees every earlier change.
    */
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
@@ -184,18 +190,18 @@ export class ProvidersTable {
   }
 
   #selected(portal: string, selection: ProviderSelection): Knex.QueryBuilder {
-    const { enabled, search, emailDomain, ids, issuers, slugs, after, limit } = selection
+    const { enabled, search, emailDomain, ids, issuers, shown, slugs, after, limit } = selection
     const query = this.#rows().where({ portal })
     if (enabled)
       query.where({ enabled: true }).where((now) => {
         // After its retirement date a provider is disabled, even if the row is still enabled.
         now.whereNull('retire_at').orWhere('retire_at', '>', new Date().toISOString())
       })
+    if (shown) query.where({ show_on_picker: true })
     for (const [column, values] of Object.entries({ id: ids, issuer: issuers, slug: slugs }))
       if (values) query.whereIn(column, values)
     if (search !== undefined) {
-      // The user's text is no pattern. `!`, because MySQL gives a backslash its own meaning.
-      const pattern = `%${search.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
+      const pattern = likePattern(search)
       // In JSON, a name follows `:"`.
       query.whereRaw(
         "(lower(display_name) like ? escape '!' or slug like ? escape '!' or lower(labels) like ? escape '!')",
@@ -209,7 +215,7 @@ export class ProvidersTable {
         query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
     }
     if (emailDomain !== undefined)
-      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end", [
+      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end, show_on_picker desc", [
         domainsColumn,
         emailDomain,
         domainsColumn,
@@ -229,11 +235,18 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
-  /** As `find`, but reads only what a current connection of the provider needs. */
+  /** As `find`, but reads only what a current connection of the provider needs. Requests of one turn share a statement, as above. */
   async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const statement = { sql: connectedState, bindings: [portal, slug] }
-    const [row] = await selectRows<StateRow>(this.#knex, statement)
+    const key = `${portal} ${slug}`
+    const read =
+      this.#stateReads.get(key) ??
+      nextTurn().then(async () => {
+        this.#stateReads.delete(key)
+        return await selectRows<StateRow>(this.#knex, { sql: connectedState, bindings: [portal, slug] })
+      })
+    this.#stateReads.set(key, read)
+    const [row] = await read
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {
@@ -425,6 +438,39 @@ export class ProvidersTable {
         .update({ position: this.#knex.raw('position + 1') })
   }
 
+  /** Moves a provider to a place on the login page, 1 at the top. The recommended one stays first. Reads the providers before it. */
+  async moveTo({ id, portal }: Provider, place: number): Promise<void> {
+    const others = () => this.#rows().where({ portal, recommended: false }).whereNot({ id })
+    const first = await this.#rows().where({ portal, recommended: true }).first('id')
+    const next = await others()
+      .select('position', 'display_name', 'slug')
+      .orderBy(pickerOrder)
+      .offset(Math.max(place - (first ? 2 : 1), 0))
+      .first()
+    if (!next) {
+      const last = await others().max({ position: 'position' }).first()
+      await this.#rows()
+        .where({ id })
+        .update({ position: Number(last?.position ?? 0) + 1 })
+      return
+    }
+    const position = Number(next.position)
+    // By two, so that the provider has a position of its own, also if others share one.
+    const moved = this.#knex.raw('case when id = ? then ? else position + 2 end', [id, position + 1])
+    await this.#rows()
+      .where({ portal })
+      .where((rows) =>
+        rows
+          .where({ id })
+          .orWhereRaw('(position, display_name, slug) >= (?, ?, ?)', [
+            position,
+            next.display_name,
+            next.slug,
+          ]),
+      )
+      .update({ position: moved })
+  }
+
   /** Stores the result of a connection test. Not a change of the provider: it disturbs no sign-in. */
   async recordConnectionTest({ id, version }: Provider, checks: readonly Check[]): Promise<void> {
     const last_test = JSON.stringify({ at: new Date().toISOString(), checks })
@@ -524,6 +570,7 @@ type PickerRow = Pick<Provider, 'slug' | 'preset' | 'position'> &
     recommended: unknown
     reauthentication: Provider['reauthentication'] | null
     retire_at: string | null
+    show_on_picker: unknown
   }
 
 const noTexts = {}
@@ -543,6 +590,7 @@ function pickerProvider(row: PickerRow): PickerProvider {
     reauthentication: reauthentication ?? undefined,
     retireAt: row.retire_at ?? undefined,
     health: row.failing_since ? healthFromRow(row) : undefined,
+    showOnPicker: Boolean(row.show_on_picker),
   }
 }
 

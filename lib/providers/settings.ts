@@ -312,6 +312,25 @@ export const settings = {
     example: 'example.com, example.org',
     section: 'email',
   }),
+  /**
+   * Whether the login page lists the provider. Default true. Otherwise users find it by an e-mail address of `emailDomains`, or by its
+   * own link, `/login/<slug>`.
+   */
+  showOnPicker: setting({
+    schema: z
+      .union([z.boolean(), z.enum(['yes', 'no']).transform((choice) => choice === 'yes')])
+      .default(true),
+    storedAs: 'boolean',
+    affectsSignIn: false,
+    flag: '--show-on-picker <choice>',
+    label: 'Shown on the login page',
+    hint: 'Hide a customer’s provider from everybody else. If several hidden providers have a domain, the first one is used.',
+    control: 'select',
+    choices: ['yes', 'no'],
+    effects: { yes: 'everybody sees it', no: 'found by an e-mail address of its domains' },
+    emptyChoice: 'Default (yes)',
+    section: 'email',
+  }),
   /** Whether every address from this provider is trusted, although the provider does not say that it is verified. Default false. */
   trustsEmail: setting({
     ...onOff,
@@ -519,10 +538,24 @@ function displayValue(value: unknown, effects: Setting['effects']): string {
   return parts.join(', ') || '–'
 }
 
-/** Label and value of every stored setting, as the provider page and the command line show them. */
-export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+/** Label and value of one setting, also of an older version that is no longer known. */
+export function describeSetting(name: string, value: unknown): [label: string, value: string] {
+  const known = Object.hasOwn(table, name) ? table[name as SettingName] : undefined
+  return [known?.label ?? name, displayValue(value, known?.effects)]
+}
+
+/**
+ * Label and value of every stored setting, as the provider page and the command line show them.
+ *
+ * @param ofSection only those of one section of the form
+ */
+export function settingFacts(
+  provider: StoredSettings,
+  ofSection?: Setting['section'],
+): [label: string, value: string][] {
   const { preset = '' } = provider as { preset?: string }
   return storedEntries()
     .filter(([, { presets }]) => !presets || presets.includes(preset))
+    .filter(([, { section = 'protocol' }]) => ofSection === undefined || section === ofSection)
     .map(([name, { label, effects }]) => [label, displayValue(provider[name], effects)])
 }

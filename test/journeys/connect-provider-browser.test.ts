@@ -11,6 +11,8 @@ import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts
 type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
 
 const clientSecret = 'a+client secret/of a test%'
+/** of many sessions, which another instance is ending */
+const ending = '00000000-0000-4000-8000-000000000000'
 let browser: Browser
 let portal: TestPortal
 let northwind: IdentityProvider
@@ -37,6 +39,13 @@ beforeAll(async () => {
     issuer: northwind.issuer,
     clientId: 'equipment-portal',
     clientSecret,
+  })
+  await portal.knex('sso_session_endings').insert({
+    id: ending,
+    selection: '{"portal":"default","provider":"elsewhere"}',
+    requested_at: '2099-01-01T00:00:00.000Z',
+    total: 100_000,
+    done: 17_250,
   })
   storageState = await withPerson({}, async (person) => {
     const { page } = person
@@ -116,7 +125,7 @@ async function connectTailspin(person: Person): Promise<void> {
 async function providersOnLoginPage(): Promise<string[]> {
   return await withPerson({}, async ({ page }) => {
     await page.goto(`${portal.url}/login`)
-    return await page.locator('.sso-provider-name').allInnerTexts()
+    return await page.locator('.sso-provider-name bdi').allInnerTexts()
   })
 }
 
@@ -162,6 +171,20 @@ describe('an administrator at a real browser', () => {
   it('connects a provider without JavaScript', () =>
     asAdministrator(connectTailspin, { javaScriptEnabled: false }))
 
+  it('opens the menu of a provider by keyboard, and closes it with Escape', () =>
+    asAdministrator(async ({ page }) => {
+      await page.goto(`${portal.url}/admin/sso/`)
+      const menu = page.getByLabel('Actions for Northwind ID')
+      const item = page.getByRole('button', { name: 'Test connection' })
+      await menu.focus()
+      await page.keyboard.press('Enter')
+      await item.first().waitFor()
+      await page.keyboard.press('Tab')
+      await page.keyboard.press('Escape')
+      expect(await item.first().isVisible()).toBe(false)
+      expect(await menu.evaluate((at) => at === document.activeElement)).toBe(true)
+    }))
+
   it('copies a redirect URI, which follows the entered name', () =>
     asAdministrator(
       async (person) => {
@@ -195,6 +218,11 @@ describe('an administrator at a real browser', () => {
       'the confirmation before sessions end',
       '/sessions/end?provider=northwind',
       'End all sessions of Northwind ID?',
+    ],
+    [
+      'the progress of ending sessions',
+      `/sessions/ending?provider=northwind&id=${ending}`,
+      'Ending sessions',
     ],
     ['a guide', '/new/generic/guide', /./],
   ])('sees no accessibility problem and no sideways scrolling on: %s', (_what, path, title) =>

@@ -29,4 +29,17 @@
     for (const shown of document.querySelectorAll('[data-template]'))
       shown['value' in shown ? 'value' : 'textContent'] = shown.dataset.template.replace('{slug}', slug.value)
   })
+
+  // A menu closes like one of the system: by Escape, or by a click elsewhere.
+  const openMenus = () => document.querySelectorAll('.admin-menu[open]')
+  document.addEventListener('click', ({ target }) => {
+    for (const menu of openMenus()) if (!menu.contains(target)) menu.open = false
+  })
+  document.addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return
+    for (const menu of openMenus()) {
+      if (menu.contains(document.activeElement)) menu.querySelector('summary').focus()
+      menu.open = false
+    }
+  })
 }

@@ -39,6 +39,8 @@ const listTenants =
 export const entra: Preset = {
   name: 'entra',
   displayName: 'Microsoft Entra ID',
+  buttonName: 'Microsoft',
+  logo: 'microsoft',
   asks: [tenant],
   settings({ tenant = '' }) {
     if (tenant === organizations) return { issuer: issuerOfMany, tenants: [] }

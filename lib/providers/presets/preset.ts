@@ -104,8 +104,10 @@ export interface Preset {
   supportsPkce?: true
   /** Sends `sid` without `iss` in a front-channel logout, although Front-Channel Logout 1.0 requires both. Default false. */
   frontChannelWithoutIssuer?: true
-  /** file in `views/assets/logos`, without `.svg`; omitted: a monogram */
+  /** name of a logo in `docs/logos.ts`; omitted: a monogram */
   logo?: string
+  /** the vendor's name in "Sign in with …", where its rules require another one than `displayName` */
+  buttonName?: string
   /** advice shown above the form */
   hints: readonly string[]
 }
