@@ -15,6 +15,7 @@ const interfaces: readonly (readonly [option: string, name: string, file: string
   ['session', 'SessionLimits', 'sessions/session-limits.ts'],
   ['session', 'SessionOptions', 'options.ts'],
   ['branding', 'Branding', 'web/branding.ts'],
+  ['picker', 'PickerOptions', 'sign-in/picker-route.ts'],
   ['registrationFields', 'RegistrationField', 'registration/registration-form.ts'],
   ['linking', 'LinkingOptions', 'options.ts'],
   ['rateLimits', 'RateLimits', 'web/rate-limit.ts'],

@@ -12,6 +12,7 @@ import type { OneTimeLinks } from './one-time-links/one-time-links.ts'
 import type { ProvidersTable } from './providers/providers-table.ts'
 import type { Registrations } from './registration/registrations.ts'
 import type { Sessions } from './sessions/sessions.ts'
+import type { PickerOptions } from './sign-in/picker-route.ts'
 import type { SignIn } from './sign-in/sign-in.ts'
 import type { TestSignIns } from './test-sign-in/test-sign-in.ts'
 import type { Users } from './users/users.ts'
@@ -36,6 +37,7 @@ export interface Modules {
   management: ManagementContext
   oneTimeLinks: OneTimeLinks
   pages: Pages
+  picker: PickerOptions
   /** Parses posts, after refusing those from other sites. */
   posted: RequestHandler[]
   providersTable: ProvidersTable

@@ -13,6 +13,7 @@ import type { PartialLimits, SessionLimits } from './sessions/session-limits.ts'
 import { ConfigurationError } from './shared/errors.ts'
 import { consoleLogger, type Logger } from './shared/logger.ts'
 import type { RegistrationPolicy } from './sign-in/decide.ts'
+import type { PickerOptions } from './sign-in/picker-route.ts'
 import { normaliseEmail } from './users/email-address.ts'
 import type { LinkListener, UserDirectory } from './users/user-directory.ts'
 import { type Branding, brandingSchema } from './web/branding.ts'
@@ -67,6 +68,8 @@ export interface PortalSsoOptions {
   session?: Partial<SessionOptions> | undefined
   /** Name, logo, colour and links of the pages. */
   branding?: Partial<Branding> | undefined
+  /** How users choose a provider on the login page. */
+  picker?: Partial<PickerOptions> | undefined
   /**
    * Adds languages to those of the plugin, replaces single texts (`{ fr: { picker: { title: '…' } } }`, with the names of
    * `views/locales/en.json`), or removes a language: `{ ar: false }`. An added language shows English for the texts that it lacks.
@@ -264,6 +267,9 @@ const schema = z.strictObject({
     })
     .prefault({}),
   branding: brandingSchema,
+  picker: z
+    .strictObject({ mode: z.enum(['list', 'email']).optional(), skipSingle: z.boolean().default(false) })
+    .prefault({}),
   locales: z
     .record(
       z.string(),

@@ -61,7 +61,9 @@ export function limitSignIns(modules: RateLimitModules): RequestHandler {
   return (req, res, next) => (/^\/callback(?:\/|$)/i.test(req.path) ? callback : start)(req, res, next)
 }
 
-export const limitPicker = (modules: RateLimitModules) => limitAsStarts(modules, 'picker')
+/** @param name of a counter of its own */
+export const limitPicker = (modules: RateLimitModules, name: 'picker' | 'email') =>
+  limitAsStarts(modules, name)
 
 /** For logos that are read from the database. */
 export const limitLogos = (modules: RateLimitModules) => limitAsStarts(modules, 'logo')

@@ -1,4 +1,4 @@
-import { Router } from 'express'
+import { type Request, Router } from 'express'
 import { accountRoutes } from './account/account-routes.ts'
 import { breakGlassRoutes } from './classic-login/break-glass-routes.ts'
 import { adminConsentRoutes } from './consent/admin-consent-routes.ts'
@@ -14,9 +14,14 @@ import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
 import { initiateRoutes } from './sign-in/initiate-route.ts'
-import { pickerRoute } from './sign-in/picker-route.ts'
+import { emailRoute, pickerRoute } from './sign-in/picker-route.ts'
 import { testSignInLinkRoutes } from './test-sign-in/test-sign-in-links.ts'
-import { refuseForeignSubresources, refuseSignInSubresources, refuseSubresources } from './web/csrf.ts'
+import {
+  refuseCrossSitePosts,
+  refuseForeignSubresources,
+  refuseSignInSubresources,
+  refuseSubresources,
+} from './web/csrf.ts'
 import { inSequence, withPrivateHeaders } from './web/handler.ts'
 import type { HostMiddleware } from './web/host-middleware.ts'
 
@@ -30,15 +35,10 @@ const otherPage = /^(?:initiate|break-glass)$/i
 
 /** All routes, in the order in which a request passes them. */
 export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): Router {
-  const { core, classicLogin, errorHandler, form, pages, registration, sessions, signIn } = modules
+  const { core, errorHandler, form, pages, registration, sessions, signIn } = modules
   const { connectedProviders, refusals } = signIn
   const routes = Router()
-  // Before all others, because every user opens it and each layer costs CPU.
-  routes.get(
-    '/login',
-    ...[withPrivateHeaders, refuseForeignSubresources, limitPicker(modules), sessions.identify],
-    pickerRoute(core, { ...modules, allowsClassic: (req) => classicLogin.isAllowed(req) }),
-  )
+  addLoginPage(routes, modules)
   // The form is parsed first, so that nothing runs between the look-up of the strategy and its use. Exempt from the CSRF check:
   // a provider's `form_post` comes from its own origin.
   const signIns = inSequence(
@@ -78,4 +78,21 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
   routes.use(accountRoutes(core, { ...modules, guard: guard(core, modules) }))
   routes.use(errorHandler.handle)
   return hostMiddleware.watchRouter(routes, ourPaths)
+}
+
+/** Before all others, because every user opens it and each layer costs CPU. */
+function addLoginPage(routes: Router, modules: Modules): void {
+  const { core, classicLogin, form, sessions } = modules
+  const withClassic = { ...modules, allowsClassic: (req: Request) => classicLogin.isAllowed(req) }
+  routes.get(
+    '/login',
+    ...[withPrivateHeaders, refuseForeignSubresources, limitPicker(modules, 'picker'), sessions.identify],
+    pickerRoute(core, withClassic),
+  )
+  const findByEmail = inSequence(
+    ...[withPrivateHeaders, limitPicker(modules, 'email'), refuseCrossSitePosts(core), form],
+    emailRoute(core, withClassic),
+  )
+  // Without the parameter, the host's own login form posts to this path.
+  routes.post('/login', (req, res, next) => (req.query.by === 'email' ? findByEmail(req, res, next) : next()))
 }

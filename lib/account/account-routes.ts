@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
+import { providerName } from '../providers/provider.ts'
 import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { readField } from '../registration/email-verification-routes.ts'
 import { sessionDigestPattern } from '../sessions/sessions-table.ts'
@@ -64,7 +65,7 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
       // The provider may know another user in this browser.
       otherAccount: true,
     })
-    await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
+    await sendRedirectPage(pages, req, res, { href, name: providerName(provider, pages.locale(req)) })
   })
 
   const unlink = asyncHandler(async (req, res) => {
@@ -77,8 +78,8 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
     // Every session that was started with it ends, except the one that sends this request.
     for (const subject of subjects)
       await sessions.endAll({ portal, issuer, subject, except: digest(req.sessionID) })
-    const displayName = provider?.displayName ?? new URL(issuer).host
-    signIn.notifications.notify(req, { user, provider: { displayName, portal }, change: 'unlinked' })
+    const named = provider ?? { displayName: new URL(issuer).host, labels: {}, portal }
+    signIn.notifications.notify(req, { user, provider: named, change: 'unlinked' })
     back(res, 'unlinked')
   })
 
@@ -123,14 +124,16 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
     const portal = portalOf(req)
     const user = req.user as User
     const userId = String(user.id)
-    const { lang, t } = pages.locale(req)
-    const time = timeFormat(lang)
+    const locale = pages.locale(req)
+    const { t } = locale
+    const time = timeFormat(locale.lang)
     const notice = notices.find((each) => each === req.query.notice)
     const listed = await sessions.list({ portal, userId }, maxListedSessions)
-    const linked = await account.listMethods(portal, userId)
+    const linked = await account.listMethods(portal, userId, locale)
     const slugs = listed.flatMap(({ provider }) => provider ?? [])
-    const { linkable, search } = await readLinkable(req, portal, providersTable, linked)
+    const { linkable, search } = await readLinkable(req, { portal, locale, linked }, providersTable)
     const named = slugs.length > 0 ? await providersTable.list(portal, { slugs }) : []
+    const names = new Map(named.map((each) => [each.slug, providerName(each, locale)]))
 
     await pages.show(req, res, 'account', {
       notice,
@@ -154,7 +157,7 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
           location,
           started: time(startedAt),
           lastSeen: time(lastSeenAt),
-          provider: named.find(({ slug }) => slug === provider)?.displayName ?? provider,
+          provider: provider && (names.get(provider) ?? provider),
         }))
         .sort((a, b) => Number(b.here) - Number(a.here)),
     })
@@ -164,19 +167,20 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
 /** The enabled providers, or the first ones and a search field. Those that the user has not linked yet come first. */
 async function readLinkable(
   { query }: Request,
-  portal: string,
+  page: { portal: string; locale: Locale; linked: readonly { provider: string | undefined }[] },
   providersTable: ProvidersTable,
-  linked: readonly { provider: string | undefined }[],
 ) {
+  const { portal, locale, linked } = page
   const search = readSearch(query.q)
   const limit = providersPerPage + 1
-  const found = await providersTable.listEnabled(portal, { search, limit })
+  const found = await providersTable.listEnabled(portal, { search, shown: true, limit })
   const hasMore = found.length === limit
   const isSearchable = hasMore || search !== undefined
   const linkable = found
     .slice(0, providersPerPage)
-    .map(({ slug, displayName }) => {
-      return { slug, displayName, linked: linked.some(({ provider }) => provider === slug) }
+    .map((each) => {
+      const isLinked = linked.some(({ provider }) => provider === each.slug)
+      return { slug: each.slug, displayName: providerName(each, locale), linked: isLinked }
     })
     .sort((a, b) => Number(a.linked) - Number(b.linked))
   return {

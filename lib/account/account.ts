@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express'
 import { isIssuerOf, possibleIssuers } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
@@ -28,7 +28,7 @@ export class Account {
     this.#modules = modules
   }
 
-  async listMethods(portal: string, userId: string) {
+  async listMethods(portal: string, userId: string, locale: { lang: string }) {
     const linked = await this.#modules.users.identities.listOf(portal, userId)
     const providers = await this.#providersOf(portal, linked)
     const lasting = linked.filter((identity) => keepsWorking(identity, linked, providers))
@@ -36,11 +36,12 @@ export class Account {
     const shown = linked.filter((identity) => !linked.some((other) => isNewerLink(other, identity)))
     return shown.map((identity) => {
       const provider = providerOf(identity, providers)
-      const displayName = provider?.displayName ?? new URL(identity.issuer).host
+      const displayName = provider ? providerName(provider, locale) : new URL(identity.issuer).host
       return {
         id: identity.id,
         provider: provider?.slug,
         displayName,
+        logoUrl: provider?.logoHash && this.#core.urls.providerLogo(provider.logoHash),
         logo: provider && presetOf(provider.preset)?.logo,
         monogram: monogramOf(displayName),
         hue: provider ? hueOf(provider) : 0,

@@ -1,7 +1,7 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'
 import { codeError, describeFormError, type FormError } from '../registration/email-verification-pages.ts'
@@ -67,25 +67,25 @@ export function confirmationRoutes(
     { user, provider, email, context }: Step,
     { sent, typed = '', error }: Shown = {},
   ): Promise<void> {
-    const linked = await account.listMethods(context.portal, String(user.id))
+    const linked = await account.listMethods(context.portal, String(user.id), pages.locale(req))
     const slugs = linked.flatMap((method) => (method.available ? (method.provider ?? []) : []))
     const others = (await providersTable.listEnabled(context.portal, { slugs })).filter(
       ({ id, reauthentication }) => id !== provider.id && reauthentication !== 'unreported',
     )
-    const { t } = pages.locale(req)
+    const locale = pages.locale(req)
     res.status(error?.status ?? 200)
     await pages.show(req, res, 'confirm', {
-      provider: { displayName: provider.displayName },
+      provider: { displayName: providerName(provider, locale) },
       email,
       sent,
       typed: typed.slice(0, 100),
       minutes: codeMinutes,
-      error: describeFormError(error, t),
+      error: describeFormError(error, locale.t),
       base: urls.path(confirmationPage),
       cancelHref: accountHref,
-      others: others.map(({ slug, displayName }) => {
+      others: others.map((each) => {
         const query = { returnTo: confirmedHref, max_age: String(maxAgeSeconds) }
-        return { displayName, href: urls.path(`/login/${slug}`, query) }
+        return { displayName: providerName(each, locale), href: urls.path(`/login/${each.slug}`, query) }
       }),
     })
   }

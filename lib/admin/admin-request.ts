@@ -7,6 +7,7 @@ import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
@@ -14,7 +15,7 @@ import type { Pages } from '../web/pages.ts'
 import { queryString } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
-export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
+export interface AdminContext extends Pick<Core, 'clock' | 'homePath' | 'portalOf' | 'seal' | 'urls'> {
   errorHandler: ErrorHandler
   history: HistoryApi
   identities: IdentitiesApi
@@ -22,6 +23,7 @@ export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls
   /** middleware of every POST: refuses cross-site requests, then reads the body */
   posted: RequestHandler[]
   providers: ProvidersApi
+  signIn: Pick<SignIn, 'canVerifyEmail'>
   testSignIns: TestSignIns
   sessionsApi: SessionsApi
   users: Users
@@ -70,8 +72,7 @@ export async function findProvider({ options, providers, req }: AdminRequest): P
 
 /** Confirmations by the key in `?done=`. The list is fixed, so that a crafted link cannot show an attacker's text. */
 const messages = {
-  connected:
-    'Saved as a draft. Nobody sees it yet. Enter the URLs below at the provider, then test a sign-in.',
+  connected: 'Saved as a draft. Nobody sees it yet.',
   saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
   logoSaved: 'Saved. The login page shows the new logo.',
   logoRemoved: 'The logo is removed.',

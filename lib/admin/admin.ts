@@ -2,6 +2,7 @@ import { Router as createRouter, type Request, type RequestHandler, type Router 
 import { slugSchema } from '../providers/provider.ts'
 import { ConfigurationError, PortalSsoError } from '../shared/errors.ts'
 import { asyncHandler, setPrivateHeaders } from '../web/handler.ts'
+import { uploadParser } from '../web/request.ts'
 import { type AdminContext, adminRequest, pageUnknown } from './admin-request.ts'
 import { eventsRoutes } from './events-routes.ts'
 import { providerCreateRoutes, providerEditRoutes } from './provider-form-routes.ts'
@@ -26,6 +27,7 @@ export function adminRouter(context: AdminContext, options: AdminOptions): Route
   if (typeof authorize !== 'function')
     throw new ConfigurationError('admin: give `authorize`, a function that says `true` of administrators')
   const guard = administratorsOnly((req) => options.authorize(req))
+  const readUpload = uploadParser()
   const router = createRouter()
   router.use(guard)
   // Query only valid slugs: PostgreSQL fails on a NUL character.
@@ -45,7 +47,7 @@ export function adminRouter(context: AdminContext, options: AdminOptions): Route
     const handler = asyncHandler((req, res) => handle(adminRequest(context, req, res)))
     if (method === 'GET') router.get(path, handler)
     // An attacker can hold a POST open until the session or the role is revoked, so check again after the body is read.
-    else router.post(path, ...context.posted, guard, handler)
+    else router.post(path, readUpload, ...context.posted, guard, handler)
   }
   router.use((_req, _res, next) => next(pageUnknown()))
   router.use(context.errorHandler.handle)

@@ -32,6 +32,7 @@ function upTo(number: number, most = maxCounted.rows): string {
 }
 
 const checkNames: Record<string, string> = {
+  tenant: 'Tenant',
   reached: 'Reachable',
   issuer: 'Issuer',
   flow: 'Sign-in flow',
@@ -60,8 +61,7 @@ export const viewHelpers = { day, moment: dateTime, count, maxCounted, upTo, sen
 /** The mark before a provider's name, the same as on the login page. */
 export function providerBadge(provider: Provider) {
   const { logoHash, preset } = provider
-  const vendor = presetOf(preset)?.logo
-  const logo = logoHash ? `providers/${logoHash}` : vendor && `logos/${vendor}.svg`
+  const ownLogo = logoHash && `providers/${logoHash}`
   const monogram = monogramOf(provider.displayName)
-  return { logo, monogram, hue: hueOf(provider) }
+  return { logo: presetOf(preset)?.logo, ownLogo, monogram, hue: hueOf(provider) }
 }

@@ -150,11 +150,16 @@ async function showProvider(
     ...keys,
     signsKeys,
     urls: urlsToEnter(page, provider),
-    consentHref: presetOf(preset)?.adminConsent && page.urls.path(`/login/${slug}/admin-consent`),
+    consentHref: consentHref(page, provider),
     tomorrow: new Date(Date.now() + DAY).toISOString().slice(0, 10),
     ...failure,
   }
   await showPage(page, 'provider', locals, failure.problem === undefined ? 200 : 422)
+}
+
+/** The page where an administrator of the provider consents for everyone. `undefined`: the provider has none. */
+export function consentHref({ urls }: AdminRequest, { preset, slug }: Provider): string | undefined {
+  return presetOf(preset)?.adminConsent && urls.path(`/login/${slug}/admin-consent`)
 }
 
 /** The only logout that a preset supports is shown before it is turned on. */

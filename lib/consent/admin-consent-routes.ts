@@ -5,7 +5,7 @@ import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { describeReportedError } from '../oidc/provider-error.ts'
 import { admits, type Tenancy } from '../providers/issuer.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Refusals } from '../sign-in/refuse.ts'
@@ -61,7 +61,7 @@ export async function showConsentReturn(
   if (!presetOf(provider.preset)?.adminConsent || req.method !== 'GET') return false
   if (parameters.has('state') || parameters.has('code') || !parameters.has('admin_consent')) return false
   await pages.show(req, res, 'consent', {
-    provider: { displayName: provider.displayName },
+    provider: { displayName: providerName(provider, pages.locale(req)) },
     returned: true,
     testHref: provider.enabled ? urls.path(`/login/${provider.slug}`) : undefined,
   })
@@ -100,7 +100,7 @@ export function adminConsentRoutes(
   }
 
   async function receive(req: Request, res: Response, provider: Provider): Promise<void> {
-    const { displayName, enabled, portal, slug } = provider
+    const { enabled, portal, slug } = provider
     const { state, ...consent } = readConsent(req, provider)
     // Before anything is recorded: an attacker can send any response here.
     if (consentState.end(req, res, state) !== provider.id)
@@ -116,7 +116,7 @@ export function adminConsentRoutes(
     if (consent.outcome === 'refused')
       return await refuse(req, res, provider, new BrowserReportedError('consent_refused', consent.reason))
     await pages.show(req, res, 'consent', {
-      provider: { displayName },
+      provider: { displayName: providerName(provider, pages.locale(req)) },
       // A sign-in with a disabled provider would only lead to an error page.
       testHref: enabled ? urls.path(`/login/${slug}`) : undefined,
     })

@@ -1,5 +1,6 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import { providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { FoundAttempt } from '../sign-in/attempts.ts'
@@ -46,7 +47,7 @@ export function logoutRoutes(
     await pages.show(req, res, 'sign-out', {
       action: urls.path('/logout'),
       cancelHref: homePath,
-      provider: providerLogout?.provider.displayName,
+      provider: providerLogout && providerName(providerLogout.provider, pages.locale(req)),
       chooses: providerLogout?.provider.logout === 'ask',
     })
   })
@@ -65,7 +66,8 @@ export function logoutRoutes(
     const providerLogout =
       where !== 'here' && signedInVia ? await logout.findProviderLogout(portal, signedInVia) : undefined
     if (!providerLogout || !signedInVia) return res.redirect(303, done)
-    const { logout: setting, displayName: name } = providerLogout.provider
+    const { logout: setting } = providerLogout.provider
+    const name = providerName(providerLogout.provider, pages.locale(req))
     const state = logoutState.begin(res, name)
     const { logoutHint } = signedInVia
     const href = await logoutUrl(providerLogout, { logoutHint, returnUri: urls.loggedOut(portal), state })

@@ -89,16 +89,14 @@ export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  succession: Succession = {},
+  { previous, ...reports }: Succession = {},
 ): Promise<ProviderClient> {
-  const { previous, onMoved } = succession
   const metadata = await readMetadata(provider, outbound)
   const { id_token_signing_alg_values_supported: announced } = metadata
   const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
   const server = neededMetadata(metadata, provider, algorithms)
-  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, succession)
+  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, reports)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
-  const connection = { provider, server, clientMetadata }
   let credential: client.ClientAuth | undefined
   return {
     metadata,
@@ -110,10 +108,10 @@ export async function createProviderClient(
     async exchangeCode(received, checks, { test, ...options }) {
       // One deadline for the code exchange, the keys and UserInfo together.
       const deadline = performance.now() + outbound.timeoutSeconds * SECOND
-      const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
+      const sendInTime = exchangeFetch(metadata, outbound, { ...options, ...reports, deadline })
       const send = test ? test.wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
-      const exchange = { ...connection, authenticate: credential, send }
+      const exchange = { provider, server, clientMetadata, authenticate: credential, send }
       const keys = test ? newKeySet({ ...outbound, fetch: send }) : keySet
       const verify = (token: string) => keys.verify(token, { use: 'sign-in', algorithms, deadline })
       const redeem = async (used: Exchange): Promise<ExchangedTokens> => {

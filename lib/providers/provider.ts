@@ -80,22 +80,24 @@ export interface Check {
   hint?: string
 }
 
-/** A text in the language of a page or mail: that of `pt-BR`, then of `pt`, then the fallback. */
+/** The text for the language of a page or mail. `pt-BR` also accepts `pt`, and `pt` the first of its regions. */
 function inLanguage(texts: Readonly<Record<string, string>>, lang: string): string | undefined {
-  return texts[lang] ?? texts[lang.replace(/-.*/, '')]
+  const exact = texts[lang] ?? texts[lang.replace(/-.*/, '')]
+  if (exact !== undefined) return exact
+  return Object.entries(texts).find(([tag]) => tag.startsWith(`${lang}-`))?.[1]
 }
 
 /** The provider's name on pages and in mails for users. */
 export function providerName(
-  { displayName, labels }: Pick<Provider, 'displayName' | 'labels'>,
-  lang: string,
+  { displayName = '', labels = {} }: Partial<Pick<Provider, 'displayName' | 'labels'>>,
+  { lang }: { lang: string },
 ): string {
   return inLanguage(labels, lang) ?? displayName
 }
 
 export function providerNote(
   { note, notes }: Pick<Provider, 'note' | 'notes'>,
-  lang: string,
+  { lang }: { lang: string },
 ): string | undefined {
   return inLanguage(notes, lang) ?? note
 }

@@ -71,8 +71,10 @@ export interface ProviderSelection {
   enabled?: boolean | undefined
   /** text in the display name or the slug; ASCII letters match in either case */
   search?: string | undefined
-  /** these come first */
+  /** these come first, before the hidden ones that other domains find */
   emailDomain?: string | undefined
+  /** only those that the login page lists */
+  shown?: boolean | undefined
   slugs?: readonly string[] | undefined
   ids?: readonly string[] | undefined
   issuers?: readonly string[] | undefined
@@ -115,13 +117,15 @@ export type PickerProvider = Pick<
   | 'reauthentication'
   | 'retireAt'
   | 'health'
+  | 'showOnPicker'
 >
 
 // Written out, because this statement runs for each login page, and knex's builder costs more CPU than the driver.
 const enabledForPicker = `select slug, display_name, labels, note, notes, logo_hash, preset, recommended, position, reauthentication,
-    retire_at, failing_since, endpoint, fault, checked_at
-  from sso_providers left join sso_provider_health on provider_id = id where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
-  order by recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
+    retire_at, show_on_picker, failing_since, endpoint, fault, checked_at
+  from sso_providers left join sso_provider_health on provider_id = id
+  where portal = ? and enabled = ? and removed_at is null and (retire_at is null or retire_at > ?)
+  order by show_on_picker desc, recommended desc, position, display_name, slug limit ${providersPerPage + 1}`
 
 const pickerOrder = [
   { column: 'recommended', order: 'desc' },
@@ -138,6 +142,8 @@ export class ProvidersTable {
   readonly #columns = providerColumns()
   /** of this turn, by portal */
   readonly #pickerReads = new Map<string, Promise<readonly PickerProvider[]>>()
+  /** of this turn, by portal and slug */
+  readonly #stateReads = new Map<string, Promise<StateRow[]>>()
 
   /** @param options.secrets at least one, newest first */
   constructor(
@@ -163,7 +169,7 @@ export class ProvidersTable {
   }
 
   /**
-   * The first page and one more, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
+   * The first page and one more, hidden ones last, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
    * which is sent after they have arrived, so that each of them sees every earlier change.
    */
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
@@ -184,13 +190,14 @@ export class ProvidersTable {
   }
 
   #selected(portal: string, selection: ProviderSelection): Knex.QueryBuilder {
-    const { enabled, search, emailDomain, ids, issuers, slugs, after, limit } = selection
+    const { enabled, search, emailDomain, ids, issuers, shown, slugs, after, limit } = selection
     const query = this.#rows().where({ portal })
     if (enabled)
       query.where({ enabled: true }).where((now) => {
         // After its retirement date a provider is disabled, even if the row is still enabled.
         now.whereNull('retire_at').orWhere('retire_at', '>', new Date().toISOString())
       })
+    if (shown) query.where({ show_on_picker: true })
     for (const [column, values] of Object.entries({ id: ids, issuer: issuers, slug: slugs }))
       if (values) query.whereIn(column, values)
     if (search !== undefined) {
@@ -208,7 +215,7 @@ export class ProvidersTable {
         query.whereRaw('(position, display_name, slug) > (?, ?, ?)', [position, displayName, slug])
     }
     if (emailDomain !== undefined)
-      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end", [
+      query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end, show_on_picker desc", [
         domainsColumn,
         emailDomain,
         domainsColumn,
@@ -228,11 +235,18 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
-  /** As `find`, but reads only what a current connection of the provider needs. */
+  /** As `find`, but reads only what a current connection of the provider needs. Requests of one turn share a statement, as above. */
   async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const statement = { sql: connectedState, bindings: [portal, slug] }
-    const [row] = await selectRows<StateRow>(this.#knex, statement)
+    const key = `${portal} ${slug}`
+    const read =
+      this.#stateReads.get(key) ??
+      nextTurn().then(async () => {
+        this.#stateReads.delete(key)
+        return await selectRows<StateRow>(this.#knex, { sql: connectedState, bindings: [portal, slug] })
+      })
+    this.#stateReads.set(key, read)
+    const [row] = await read
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {
@@ -556,6 +570,7 @@ type PickerRow = Pick<Provider, 'slug' | 'preset' | 'position'> &
     recommended: unknown
     reauthentication: Provider['reauthentication'] | null
     retire_at: string | null
+    show_on_picker: unknown
   }
 
 const noTexts = {}
@@ -575,6 +590,7 @@ function pickerProvider(row: PickerRow): PickerProvider {
     reauthentication: reauthentication ?? undefined,
     retireAt: row.retire_at ?? undefined,
     health: row.failing_since ? healthFromRow(row) : undefined,
+    showOnPicker: Boolean(row.show_on_picker),
   }
 }
 

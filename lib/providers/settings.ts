@@ -64,6 +64,8 @@ export interface Setting<Value = unknown> {
   section?: 'basic' | 'page' | 'protocol' | 'email' | 'network'
   /** Whether it needs the form's whole width. */
   wide?: true
+  /** Whether the form of a new provider sets it by the answer to "Whose addresses do you trust?". */
+  askedAsTrust?: true
   /** Only forms of these presets show it. */
   presets?: readonly string[]
 }
@@ -189,7 +191,6 @@ export const settings = {
     label: 'Client secret expires',
     hint: 'As shown in the provider’s console. We warn you 60, 30, 7 and 1 days before.',
     control: 'date',
-    section: 'basic',
   }),
   /** How the portal authenticates to the provider. Omitted: found by the connection test. */
   clientAuthentication: setting({
@@ -304,16 +305,37 @@ export const settings = {
   emailDomains: setting({
     ...listOf(emailDomain, 100),
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--email-domain <domain...>',
     label: 'E-mail domains',
     hint: 'Addresses of other domains are never trusted. Empty: any domain.',
     example: 'example.com, example.org',
     section: 'email',
   }),
+  /**
+   * Whether the login page lists the provider. Default true. Otherwise users find it by an e-mail address of `emailDomains`, or by its
+   * own link, `/login/<slug>`.
+   */
+  showOnPicker: setting({
+    schema: z
+      .union([z.boolean(), z.enum(['yes', 'no']).transform((choice) => choice === 'yes')])
+      .default(true),
+    storedAs: 'boolean',
+    affectsSignIn: false,
+    flag: '--show-on-picker <choice>',
+    label: 'Shown on the login page',
+    hint: 'Hide a customer’s provider from everybody else. If several hidden providers have a domain, the first one is used.',
+    control: 'select',
+    choices: ['yes', 'no'],
+    effects: { yes: 'everybody sees it', no: 'found by an e-mail address of its domains' },
+    emptyChoice: 'Default (yes)',
+    section: 'email',
+  }),
   /** Whether every address from this provider is trusted, although the provider does not say that it is verified. Default false. */
   trustsEmail: setting({
     ...onOff,
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--trusts-email',
     label: 'Trust every e-mail address from this provider',
     warning:

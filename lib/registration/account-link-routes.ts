@@ -1,4 +1,5 @@
 import { type Request, type Response, Router } from 'express'
+import { providerName } from '../providers/provider.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
 import type { Proof } from '../sign-in/decide.ts'
@@ -63,7 +64,7 @@ export function accountLinkRoutes(core: Core, modules: RegistrationRouteModules)
     await pages.show(req, res, 'link', {
       action: urls.path('/register/link'),
       user: req.user as User,
-      provider: { displayName: provider.displayName },
+      provider: { displayName: providerName(provider, pages.locale(req)) },
       account: accountLabel(pending),
       registration: pending.id,
       asked: pending.requestedByUser === true,

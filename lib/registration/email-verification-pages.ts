@@ -1,6 +1,9 @@
 import type { Request, Response } from 'express'
+import { servesDomain } from '../oidc/vouches.ts'
+import { providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
+import { domainOf } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
@@ -61,16 +64,16 @@ export class EmailVerificationPages {
     const { urls } = this.#core
     const { returnTo } = pending
     const user = req.user as User | undefined
-    const { t } = this.#pages.locale(req)
+    const locale = this.#pages.locale(req)
     res.status(error?.status ?? 200)
     await this.#pages.show(req, res, view, {
       email,
       typed: typed.slice(0, 254),
       again,
       minutes: codeMinutes,
-      error: describeFormError(error, t),
+      error: describeFormError(error, locale.t),
       account: accountLabel(pending),
-      provider: { displayName: provider.displayName },
+      provider: { displayName: providerName(provider, locale) },
       user,
       action: urls.path('/register/verify'),
       sendAction: urls.path('/register/code'),
@@ -78,7 +81,7 @@ export class EmailVerificationPages {
       cancelHref: user
         ? urls.path('/account/security')
         : urls.path('/login', { returnTo, cancelled: 'registration' }),
-      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }),
+      otherWays: user ? [] : await this.#otherSignIns(req, { pending, provider }),
     })
   }
 
@@ -87,20 +90,30 @@ export class EmailVerificationPages {
     const { pending, provider } = step
     await this.#pages.show(req, res, 'prove-account', {
       account: accountLabel(pending),
-      provider: { displayName: provider.displayName },
-      otherWays: await this.#otherSignIns(step),
+      provider: { displayName: providerName(provider, this.#pages.locale(req)) },
+      otherWays: await this.#otherSignIns(req, step),
       cancelHref: this.#core.urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
     })
   }
 
   /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns({ pending: { portal, returnTo }, provider }: RegistrationStep): Promise<object[]> {
+  async #otherSignIns(req: Request, { pending, provider }: RegistrationStep): Promise<object[]> {
+    const { identity, portal, returnTo } = pending
+    const locale = this.#pages.locale(req)
+    const domain = domainOf(identity.email ?? '')
     const enabled = await this.#table.listEnabled(portal)
-    const others = enabled.filter(({ id }) => id !== provider.id)
-    return [...others, provider].map(({ id, slug, displayName }) => {
+    const others = enabled.filter(
+      (each) => each.id !== provider.id && (each.showOnPicker || servesDomain(each, domain)),
+    )
+    return [...others, provider].map((each) => {
+      const { id, slug } = each
       const sameProvider = id === provider.id
       const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
-      return { displayName, sameProvider, href: this.#core.urls.path(`/login/${slug}`, query) }
+      return {
+        displayName: providerName(each, locale),
+        sameProvider,
+        href: this.#core.urls.path(`/login/${slug}`, query),
+      }
     })
   }
 }

@@ -1,6 +1,7 @@
 import { type Request, type Response, Router } from 'express'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
+import { providerName } from '../providers/provider.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import {
   type PendingRegistration,
@@ -69,8 +70,9 @@ export function emailVerificationRoutes(
     email: string,
   ): Promise<VerificationCode | 'too-many' | 'mail-failed'> {
     const deliver = async (code: string) => {
-      const mail = { to: email, code, provider: provider.displayName, minutes: codeMinutes }
-      await sendCodeMail(emailVerification.mail, pages.locale(req), mail)
+      const locale = pages.locale(req)
+      const mail = { to: email, code, provider: providerName(provider, locale), minutes: codeMinutes }
+      await sendCodeMail(emailVerification.mail, locale, mail)
     }
     try {
       const sent = await emailVerification.codes.send(pending, email, deliver)

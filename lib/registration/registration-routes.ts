@@ -1,4 +1,5 @@
 import { type Request, type Response, Router } from 'express'
+import { providerName } from '../providers/provider.ts'
 import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
 import type { Registration, UserDirectory } from '../users/user-directory.ts'
@@ -24,7 +25,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     const locals = {
       action: urls.path('/register'),
       cancelHref: urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
-      provider: { displayName: provider.displayName },
+      provider: { displayName: providerName(provider, pages.locale(req)) },
       email: { value: registrationEmail(pending) ?? '', provenByCode: pending.provenEmail !== undefined },
       name: { value: input.name, error: errors.name },
       fields: form.fields.map((field) => ({

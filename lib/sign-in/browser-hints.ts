@@ -3,19 +3,24 @@ import type { Core } from '../web/core.ts'
 import { cookiesOf } from '../web/sealed-cookie.ts'
 
 const hintTtlMs = 365 * 24 * 3_600_000
+/** As long as an attempt can be restarted. After a sign-in, it only has to stop a loop. */
+const [skipTtlMs, skipTtlSignedInMs] = [4 * 3_600_000, 60_000]
 
 /**
- * Two cookies without a seal, because forging them gains nothing: the provider that this browser used last, which marks a row of
- * the picker, and whether its user signed out. Then the next sign-in asks for the account, which matters on a shared machine.
+ * Cookies without a seal, because forging them gains nothing: the provider that this browser used last, which marks a row of the
+ * picker; whether its user signed out, so that the next sign-in asks for the account, which matters on a shared machine; and whether
+ * the picker was skipped.
  */
 export class BrowserHints {
   readonly #lastProvider: string
   readonly #signedOut: string
+  readonly #skipped: string
   readonly #attributes: CookieOptions
 
   constructor({ cookieName, secure }: Pick<Core, 'cookieName' | 'secure'>) {
     this.#lastProvider = cookieName('last-provider')
     this.#signedOut = cookieName('signed-out')
+    this.#skipped = cookieName('skipped')
     this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
   }
 
@@ -33,8 +38,21 @@ export class BrowserHints {
     res.cookie(this.#signedOut, '1', { ...this.#attributes, maxAge: hintTtlMs })
   }
 
+  /** @returns false after a sign-out, and where the provider would send the user back in a loop */
+  skipOnce(req: Request, res: Response): boolean {
+    if (this.isSignedOut(req) || this.#hasSkipped(req)) return false
+    res.cookie(this.#skipped, '1', { ...this.#attributes, maxAge: skipTtlMs })
+    return true
+  }
+
+  #hasSkipped(req: Request): boolean {
+    return cookiesOf(req)[this.#skipped] !== undefined
+  }
+
   recordSignIn(req: Request, res: Response, slug: string): void {
     res.cookie(this.#lastProvider, slug, { ...this.#attributes, maxAge: hintTtlMs })
-    if (cookiesOf(req)[this.#signedOut] !== undefined) res.clearCookie(this.#signedOut, this.#attributes)
+    if (this.#hasSkipped(req))
+      res.cookie(this.#skipped, '1', { ...this.#attributes, maxAge: skipTtlSignedInMs })
+    if (this.isSignedOut(req)) res.clearCookie(this.#signedOut, this.#attributes)
   }
 }

@@ -4,7 +4,7 @@ import type { PassportStatic } from 'passport'
 import type { HealthProbes } from '../health/health-probes.ts'
 import type { HttpClients } from '../oidc/http-client.ts'
 import type { ProviderClient, Succession } from '../oidc/provider-client.ts'
-import type { Provider, ProviderHealth } from '../providers/provider.ts'
+import { type Provider, type ProviderHealth, providerName } from '../providers/provider.ts'
 import type { ConnectedState, ProvidersTable } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
@@ -136,7 +136,8 @@ export class ProviderConnection {
     })
     // A form that the provider posted came through our own page, whose `form-action` would block a redirect.
     if (isSafeMethod(req)) res.status(303).set('location', href).end()
-    else await sendRedirectPage(pages, req, res, { href, name: this.provider.displayName })
+    else
+      await sendRedirectPage(pages, req, res, { href, name: providerName(this.provider, pages.locale(req)) })
   }
 
   /**
@@ -312,8 +313,15 @@ export class ConnectedProviders {
    * process applies to the next click.
    */
   readonly route = asyncHandler(async (req, res, next) => {
-    const find = () => this.#find(this.#core.portalOf(req), req.params.provider)
-    const connection = await this.#core.breakers.database.run(find)
+    const { providersTable } = this.#context
+    const [portal, slug] = [this.#core.portalOf(req), req.params.provider]
+    const connection = await this.#core.breakers.database.run(async () => {
+      const state = await providersTable.findState(portal, slug)
+      const current = state && this.#current(state)
+      if (current || !state) return current
+      const provider = await providersTable.find(portal, slug)
+      return provider && this.connect(provider)
+    })
     // While users try, the probes come sooner.
     if (connection?.health)
       this.#context.healthProbes.suspect({ ...connection.provider, health: connection.health })
@@ -321,13 +329,4 @@ export class ConnectedProviders {
     const router = connection?.router ?? this.#unknown
     router(req, res, next)
   })
-
-  async #find(portal: string, slug: unknown): Promise<ProviderConnection | undefined> {
-    const { providersTable } = this.#context
-    const state = await providersTable.findState(portal, slug)
-    const connection = state && this.#current(state)
-    if (connection || !state) return connection
-    const provider = await providersTable.find(portal, slug)
-    return provider && this.connect(provider)
-  }
 }

@@ -1,7 +1,7 @@
 import type { Request } from 'express'
 import type { Mail } from '../mail/mail.ts'
 import { sendMethodMail } from '../mail/mails.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import { parseUserAgent } from '../sessions/session-data.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { describeError } from '../shared/errors.ts'
@@ -33,7 +33,7 @@ export class SignInMethodNotifications {
     req: Request,
     changed: {
       user: User
-      provider: Pick<Provider, 'displayName' | 'portal'>
+      provider: Pick<Provider, 'displayName' | 'labels' | 'portal'>
       change: 'linked' | 'replaced' | 'unlinked'
     },
   ): void {
@@ -41,11 +41,12 @@ export class SignInMethodNotifications {
     const { mail, pages, sessions } = this.#modules
     if (!mail) return
     const { user, provider, change } = changed
-    const { displayName, portal } = provider
-    sendMethodMail(mail, pages.locale(req), {
+    const { portal } = provider
+    const locale = pages.locale(req)
+    sendMethodMail(mail, locale, {
       to: user.email,
       what: change,
-      provider: displayName,
+      provider: providerName(provider, locale),
       at: new Date(),
       ...parseUserAgent(req.get('user-agent')),
       location: sessions.locations.locationOf(req),

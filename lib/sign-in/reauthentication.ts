@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express'
 import type { Identity } from '../oidc/identity.ts'
 import { isIssuerOf } from '../providers/issuer.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { maxAgeLimitSeconds } from '../providers/setting-values.ts'
 import type { Authentication, Sessions } from '../sessions/sessions.ts'
@@ -156,7 +156,8 @@ export class Reauthentication {
     const href = urls.path(page, { returnTo, ...query })
     const isSafe = isSafeMethod(req)
     // Chrome would apply the form's `form-action` to a redirect to another site.
-    if (provider && !isSafe) await sendRedirectPage(pages, req, res, { href, name: provider.displayName })
+    if (provider && !isSafe)
+      await sendRedirectPage(pages, req, res, { href, name: providerName(provider, pages.locale(req)) })
     else res.redirect(isSafe ? 302 : 303, href)
     return false
   }

@@ -2,7 +2,7 @@ import type { Request, Response } from 'express'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { presetOf } from '../providers/presets/presets.ts'
-import type { Provider } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import { describeError, PortalSsoError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import type { NextStep, Pages } from '../web/pages.ts'
@@ -13,7 +13,9 @@ import { reauthenticationQuery } from './reauthentication.ts'
 export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
-  provider?: (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'preset'>>) | undefined
+  provider?:
+    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'labels' | 'preset'>>)
+    | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
   reauthentication?: ReauthenticationRequirement | undefined
@@ -86,7 +88,7 @@ export class Refusals {
         ...nextStepsFor(urls, code, context),
         ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
-      placeholders: { provider: provider?.displayName ?? '' },
+      placeholders: { provider: providerName(provider ?? {}, this.#pages.locale(req)) },
     })
   }
 

@@ -38,7 +38,7 @@ export function languageName(lang: string): string {
  * have none: opening those again would lose what the user typed, or use up something.
  */
 const pages: Readonly<Record<string, readonly string[]>> = {
-  '/login': ['returnTo', 'max_age', 'acr_values', 'email', 'q'],
+  '/login': ['by', 'returnTo', 'max_age', 'acr_values', 'email', 'login_hint', 'unmatched', 'q'],
   '/register': ['address'],
   '/register/link': [],
   '/logout': [],

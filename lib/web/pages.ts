@@ -31,7 +31,7 @@ export class Views {
   /** @param viewsDir the host's folder */
   constructor(viewsDir: string | undefined) {
     this.areOurs = viewsDir === undefined
-    this.#directories = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
+    this.#directories = viewsDir === undefined ? [viewsDirectory()] : [viewsDir, viewsDirectory()]
   }
 
   /**
@@ -100,7 +100,7 @@ const retryAfterSeconds = 5
 export interface SharedPage<Content> {
   /** everything that the page depends on, without anything that only one visitor may see */
   content: Content
-  /** Depends on its arguments only. @param visitor.query is appended to links as it is */
+  /** Depends on its arguments only. @param visitor.query is appended to links: as it is, or with `&` in place of its `?` */
   locals(content: Content, visitor: { lang: string; query: string }): object
   /** the visitor's own, such as `?returnTo=%2Fportal` */
   query: string
@@ -126,20 +126,20 @@ export class Pages {
   readonly #branding: Branding
   readonly #menuPages: MenuPages
   readonly #secureHeaders: ReadonlyMap<string, string>
-  /** Pages, split where the visitor's query belongs. Bounded, because visitors choose the language and the marks. */
+  /** Pages, split at the `?` or `&` before the visitor's query. Bounded, because visitors choose the language and the marks. */
   readonly #sharedPages = new LRUCache<string, string[]>({
     maxSize: maxSharedCharacters,
     sizeCalculation: (parts, key) => key.length + parts.reduce((sum, { length }) => sum + length, 1),
   })
   /** Stands for the visitor's query. Random, so that no provider's name can contain it. */
-  readonly #queryMark = `?${randomBytes(16).toString('hex')}`
+  readonly #queryMark = randomBytes(16).toString('hex')
   /** stands for the query that the links of the language menu keep */
   readonly #menuMark = randomBytes(16).toString('hex')
   /** changes with the content of the assets, which browsers cache for a year */
   readonly #assetsVersion: string
 
   constructor(core: Pick<Core, 'cookieName' | 'secure' | 'urls'>, options: PagesOptions) {
-    const assetsDirectory = path.join(viewsDirectory, 'assets')
+    const assetsDirectory = path.join(viewsDirectory(), 'assets')
     const { branding, viewsDir } = options
     this.#urls = core.urls
     this.#branding = branding
@@ -206,10 +206,12 @@ export class Pages {
     const key = JSON.stringify([view, lang, menu?.path, content])
     let parts = this.#sharedPages.get(key)
     if (!parts) {
-      parts = (await render(this.#queryMark, this.#menuMark)).split(this.#queryMark)
+      const rendered = await render(`?${this.#queryMark}`, this.#menuMark)
+      parts = rendered.split(new RegExp(`(\\?|&amp;)${this.#queryMark}`))
       this.#sharedPages.set(key, parts)
     }
-    const page = parts.join(ejs.escapeXML(query))
+    const own = ejs.escapeXML(query.slice(1))
+    const page = parts.map((part, at) => (at % 2 === 0 ? part : own && part + own)).join('')
     this.#send(
       res,
       page.replaceAll(this.#menuMark, () => ejs.escapeXML(menu?.query ?? '')),

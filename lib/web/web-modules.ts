@@ -3,7 +3,7 @@ import { type Clock, type CoreOptions, createCore } from './core.ts'
 import { refuseCrossSitePosts } from './csrf.ts'
 import { Pages, type PagesOptions } from './pages.ts'
 import { RateLimiter, type RedisCounter } from './rate-limit.ts'
-import { formParser, uploadParser } from './request.ts'
+import { formParser } from './request.ts'
 import { StateCookie } from './sealed-cookie.ts'
 
 /** Builds the modules of this folder. */
@@ -22,7 +22,6 @@ export function createWebModules(
   return {
     core,
     form: formParser(),
-    upload: uploadParser(),
     pages,
     rateLimiter: new RateLimiter(core, options.redis),
     consentState: new StateCookie(core, 'admin-consent'),

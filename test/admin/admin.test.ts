@@ -6,7 +6,8 @@ import { allEnabledFail, providerStatus } from '../../lib/admin/provider-status.
 import type { Activity, PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
-import { contoso, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { takeClock } from '../support/clock.ts'
+import { contoso, contosoDomain, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
@@ -544,8 +545,11 @@ describe('connecting a provider', () => {
     expect(body).toContain('Directory (tenant) ID')
     expect(body).toContain(`value="${portal.url}/login/entra/callback"`)
     expect(body).toContain(`value="${portal.url}/logout/done"`)
-    expect(body).toContain(`value="${portal.url}/logout/entra/backchannel"`)
     expect(body).toContain(`value="${portal.url}/logout/entra/frontchannel"`)
+    // Microsoft has no back-channel logout, and Google has a field for the redirect URI only.
+    expect(body).not.toContain(`value="${portal.url}/logout/entra/backchannel"`)
+    const google = await page('/new/google')
+    expect(google.body.match(/ data-copy="[^"]*"/g)).toEqual([' data-copy="Authorized redirect URI"'])
     expect((await page('/new/nothing')).status).toBe(404)
   })
 
@@ -558,7 +562,7 @@ describe('connecting a provider', () => {
   it('saves a provider that passes the test as a draft, hidden from users', async () => {
     await open()
     const seen = await done('/new/generic', { ...entries(provider), act: 'save' })
-    expect(seen.url).toBe(`${portal.url}/admin/sso/northwind?done=connected`)
+    expect(seen.url).toBe(`${portal.url}/admin/sso/northwind/test-sign-in?done=connected`)
     expect(textOf(seen)).toContain('Saved as a draft')
     expect(await portal.sso.providers.find('northwind')).toMatchObject({
       enabled: false,
@@ -668,10 +672,15 @@ describe('connecting a provider', () => {
     const seen = await post('/new/entra', { displayName, slug, clientId, 'answer.tenant': 'not a guid' })
     expect(seen.status).toBe(422)
     expect(seen.body).toMatch(/id="field-answer-tenant"[^>]*aria-invalid="true"/)
-    const trusting = { 'answer.tenant': 'organizations', trustsEmail: 'on', clientSecret: secret }
+    const trusting = {
+      'answer.tenant': 'organizations',
+      trust: 'domains',
+      emailDomains: 'contoso.example',
+      clientSecret: secret,
+    }
     const noAuth = await post('/new/entra', { displayName, slug, clientId, ...trusting, act: 'save' })
     expect(noAuth.status).toBe(422)
-    expect(noAuth.body).toMatch(/href="#field-trustsEmail"/)
+    expect(noAuth.body).toMatch(/href="#field-trust"/)
     const missing = await post('/new/entra', { displayName, slug, clientId })
     expect(textOf(missing)).toContain('Enter the Directory (tenant) ID.')
   })
@@ -683,8 +692,12 @@ describe('Entra', () => {
     try {
       await open()
       const { clientId, clientSecret } = entra
-      const answers = { 'answer.tenant': contoso, issuer: entra.issuerOf(contoso) }
-      const { body } = await done('/new/entra', {
+      const answers = {
+        'answer.tenant': contosoDomain,
+        issuer: entra.issuerOf(contosoDomain),
+        trust: 'domains',
+      }
+      const saved = await done('/new/entra', {
         displayName: 'Contoso',
         slug: 'contoso',
         clientId,
@@ -692,6 +705,13 @@ describe('Entra', () => {
         ...answers,
         act: 'save',
       })
+      expect(textOf(saved)).toContain(`contoso.example belongs to the tenant ${contoso}.`)
+      expect(await portal.sso.providers.find('contoso')).toMatchObject({
+        issuer: entra.issuerOf(contoso),
+        trustsEmail: true,
+        emailDomains: ['contoso.example'],
+      })
+      const { body } = await page('/contoso')
       expect(body).toContain('href="/login/contoso/admin-consent"')
       expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
       expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
@@ -741,6 +761,159 @@ describe('a client secret', () => {
   })
 })
 
+describe('a secret in a form that was rejected', () => {
+  const rejected = { displayName: '', clientId: 'portal', slug: 'northwind' }
+  const sealedIn = ({ body }: Seen) => /name="kept\.clientSecret" value="([^"]+)"/.exec(body)?.[1]
+  const saved = async () => (await portal.sso.providers.list()).map(({ slug }) => slug)
+  const form = () => ({ ...entries(provider), clientSecret: '' })
+
+  beforeEach(async () => {
+    await open()
+    await portal.connect(other)
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+    // The administrator needs a session, to which the secret is bound.
+    await admin.open(`${portal.url}/login/acme`)
+  })
+
+  it('is kept, and never shown in plain text', async () => {
+    const { clientSecret } = provider
+    const seen = await post('/new/generic', { ...rejected, clientSecret })
+    const kept = sealedIn(seen)!
+    expect([seen.status, seen.body.includes(clientSecret)]).toEqual([422, false])
+    expect(textOf(seen)).toContain('Your entries are still here, including the secret.')
+    // Also across a second mistake.
+    const again = await post('/new/generic', { ...rejected, 'kept.clientSecret': kept })
+    await done('/new/generic', { ...form(), 'kept.clientSecret': sealedIn(again)! })
+    expect(await saved()).toContain('northwind')
+    const { version } = (await portal.sso.providers.find('northwind'))!
+    const edited = await post('/northwind/edit', { clientSecret, displayName: '', version: String(version) })
+    expect([sealedIn(edited) !== undefined, edited.body.includes(clientSecret)]).toEqual([true, false])
+  })
+
+  it.each<[what: string, use: (sealed: string) => Promise<Seen>]>([
+    [
+      'in another session of the same administrator',
+      async (sealed) => {
+        admin = new Visitor({ 'x-admin': 'yes' })
+        await admin.open(`${portal.url}/login/acme`)
+        return await post('/new/generic', { ...form(), 'kept.clientSecret': sealed })
+      },
+    ],
+    ['in another form', (sealed) => post('/new/keycloak', { ...form(), 'kept.clientSecret': sealed })],
+    [
+      'after it was changed',
+      (sealed) => post('/new/generic', { ...form(), 'kept.clientSecret': `${sealed}A` }),
+    ],
+    [
+      'after 15 minutes',
+      async (sealed) => {
+        const clock = takeClock()
+        try {
+          clock.pass(15 * 60_000 + 1)
+          return await post('/new/generic', { ...form(), 'kept.clientSecret': sealed })
+        } finally {
+          clock.back()
+        }
+      },
+    ],
+  ])('is worthless %s', async (_what, use) => {
+    const { clientSecret } = provider
+    const sealed = sealedIn(await post('/new/generic', { ...rejected, clientSecret }))!
+    expect(sealed).toMatch(/^ey[\w-]+\.\./)
+    const tokens = provider.requests.length
+    const seen = await use(sealed)
+    expect(seen.status).toBe(422)
+    const sent = provider.requests.slice(tokens).map(({ headers, body }) => JSON.stringify([headers, body]))
+    expect(
+      sent.filter((text) => text.includes(Buffer.from(`:${clientSecret}`).toString('base64url'))),
+    ).toEqual([])
+    expect(await saved()).toEqual(['acme'])
+  })
+})
+
+describe('the question whose addresses are trusted', () => {
+  const form = (more: object) => ({ ...entries(provider), ...more })
+  const northwind = async () => (await portal.sso.providers.find('northwind'))!
+
+  it.each<[preset: string, answer: object, settings: object]>([
+    ['generic', {}, { trustsEmail: false, emailDomains: [] }],
+    [
+      'generic',
+      { trust: 'confirmed', emailDomains: 'a.example' },
+      { trustsEmail: false, emailDomains: ['a.example'] },
+    ],
+    [
+      'generic',
+      { trust: 'domains', emailDomains: 'a.example b.example' },
+      { trustsEmail: true, emailDomains: ['a.example', 'b.example'] },
+    ],
+    [
+      'onelogin',
+      { 'answer.subdomain': 'acme', trust: 'code', emailDomains: 'a.example' },
+      { trustsEmail: false, emailDomains: [] },
+    ],
+    [
+      'google',
+      { trust: 'domains', emailDomains: 'a.example' },
+      { emailDomains: ['a.example'], authorizationParameters: { hd: 'a.example' } },
+    ],
+    [
+      'google',
+      { trust: 'anyone', emailDomains: 'a.example' },
+      { emailDomains: [], authorizationParameters: {} },
+    ],
+  ])('at %s with %j becomes settings', async (preset, answer, settings) => {
+    await open({ mailer: async () => {} })
+    await done(`/new/${preset}`, form(answer))
+    expect(await northwind()).toMatchObject(settings)
+    expect((await page('/northwind/trust')).body).toContain(
+      `value="${(answer as { trust?: string }).trust ?? 'confirmed'}" checked`,
+    )
+  })
+
+  it.each<[what: string, preset: string, answer: object, sentence: string]>([
+    [
+      'all addresses without a list of domains',
+      'generic',
+      { trust: 'domains' },
+      'Enter at least one domain.',
+    ],
+    ['an unknown answer', 'generic', { trust: 'everybody' }, 'Choose whose addresses you trust.'],
+    ['an answer of another preset', 'generic', { trust: 'anyone' }, 'Choose whose addresses you trust.'],
+    [
+      'a code without a mailer',
+      'onelogin',
+      { 'answer.subdomain': 'acme', trust: 'code' },
+      'Choose whose addresses you trust.',
+    ],
+  ])('refuses %s', async (_what, preset, answer, sentence) => {
+    await open()
+    const seen = await post(`/new/${preset}`, form(answer))
+    expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining(sentence)])
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it('says that codes need a mailer', async () => {
+    await open()
+    expect(textOf(await page('/new/entra'))).toContain('this portal cannot send e-mail')
+    await portal.close()
+    await open({ mailer: async () => {} })
+    expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
+  })
+
+  it('can be answered again, after which the sign-in is tested again', async () => {
+    await openWithAcme()
+    const { version } = await acme()
+    const stale = await post('/acme/trust', { trust: 'confirmed', version: '77' })
+    expect([stale.status, textOf(stale)]).toEqual([422, expect.stringContaining('changed by someone else')])
+    const none = await post('/acme/trust', { trust: 'domains', version: String(version) })
+    expect([none.status, textOf(none)]).toEqual([422, expect.stringContaining('Enter at least one domain.')])
+    const answer = { trust: 'domains', emailDomains: 'example.com', version: String(version) }
+    expect((await done('/acme/trust', answer)).url).toContain('/acme/test-sign-in?')
+    expect(await acme()).toMatchObject({ trustsEmail: true, emailDomains: ['example.com'] })
+  })
+})
+
 describe('a client key (private_key_jwt)', () => {
   it('is created with the draft, shown with its JWKS URI, and rotated', async () => {
     await open()
@@ -751,7 +924,7 @@ describe('a client key (private_key_jwt)', () => {
     const { clientSecret: _, ...form } = entries(provider)
     const seen = await done('/new/generic', { ...form, clientAuthentication: 'private_key_jwt', act: 'save' })
     expect(seen.body).toContain(`value="${portal.url}/login/northwind/jwks.json"`)
-    expect(textOf(seen).match(/RS256, signs now/g)).toHaveLength(1)
+    expect(textOf(await page('/northwind')).match(/RS256, signs now/g)).toHaveLength(1)
     expect(textOf(await done('/northwind/rotate-key'))).toMatch(/signs now.*signs from|signs from.*signs now/)
     expect((await page('/northwind')).body).not.toContain('"d"')
   })

@@ -18,7 +18,7 @@ const exceptions: [RegExp, why: string][] = [
     'no index finds a part of a name, so a search reads the providers of one portal',
   ],
   [
-    /then 1 else 0 end, "recommended"/,
+    /then 1 else 0 end, show_on_picker desc/,
     'the providers for a domain come first, so this reads those of one portal',
   ],
   [

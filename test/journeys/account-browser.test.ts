@@ -102,7 +102,7 @@ describe('on the account page, in a real browser', () => {
     expect(await here.reads()).toContain('Signed out on that device.')
     expect(await here.page.getByText('Last active').count()).toBe(1)
     await there.page.reload()
-    expect(await there.title()).toBe('Bei Equipment Portal anmelden')
+    expect(await there.title()).toBe('Anmelden')
     await closeAll(here, there)
   })
 
@@ -171,7 +171,7 @@ describe('on the account page, in a real browser', () => {
     await ada.page.goto(`${portal.url}/account/security`)
     expect(await flaws(ada)).toEqual([])
     const visitor = await openPerson()
-    await visitor.page.goto(`${portal.url}/login`)
+    await visitor.page.goto(`${portal.url}/login?by=list`)
     expect(await flaws(visitor)).toEqual([])
     for (const { page } of [ada, visitor]) {
       await page.getByRole('searchbox').fill('company 59')

@@ -113,7 +113,7 @@ describe('the example portal, in a real browser', () => {
       expect(person.status).toBe(422)
       expect(await page.getByRole('alert').innerText()).toContain('You have 4 more tries.')
       await page.goto(`${url}/portal`)
-      expect(await person.title()).toBe('Sign in to Equipment Portal')
+      expect(await person.title()).toBe('Sign in')
     }))
 
   it('registers a user without an address, who confirms one with a mailed code', () =>
@@ -176,7 +176,7 @@ describe('the example portal, in a real browser', () => {
       // The provider's confirmation page is in between.
       await person.page.evaluate(() => history.go(-2))
       await person.page.waitForURL(`${url}/login?*`)
-      expect(await person.title()).toBe('Sign in to Equipment Portal')
+      expect(await person.title()).toBe('Sign in')
       expect(await person.reads()).not.toContain('Ada')
     }))
 
@@ -204,7 +204,7 @@ describe('the example portal, in a real browser', () => {
       // Our page in between posts on by itself.
       await person.page.getByRole('heading', { level: 1, name: 'Sign out of Northwind ID?' }).waitFor()
       await person.page.goto(`${url}/portal`)
-      expect(await person.title()).toBe('Sign in to Equipment Portal')
+      expect(await person.title()).toBe('Sign in')
     }))
 
   it('ends a session when the user signs out at the provider in another window (back-channel)', () =>
@@ -216,7 +216,7 @@ describe('the example portal, in a real browser', () => {
       await other.goto(`${issuer}/session/end`)
       await other.getByRole('button', { name: 'Yes, sign out' }).click()
       await page.reload()
-      expect(await person.title()).toBe('Sign in to Equipment Portal')
+      expect(await person.title()).toBe('Sign in')
     }))
 
   it('shows the admin pages only to the administrator', () =>
@@ -244,7 +244,7 @@ describe('the example portal, in a real browser', () => {
   it('marks only the provider that this browser used last', () =>
     withPerson(async (person) => {
       const { page } = person
-      const marked = page.getByRole('listitem').filter({ hasText: 'Last used' })
+      const marked = page.getByRole('region', { name: 'Last used' })
       await page.goto(`${url}/login`)
       expect(await marked.count()).toBe(0)
       await person.signInAsAda(`${url}/login`)
@@ -266,7 +266,7 @@ describe('the example portal, in a real browser', () => {
 
   describe('has no accessibility problem and no sideways scrolling on', () => {
     const pages: [string, string, (person: Person) => Promise<unknown>][] = [
-      ['the picker', 'Sign in to Equipment Portal', ({ page }) => page.goto(`${url}/login`)],
+      ['the picker', 'Sign in', ({ page }) => page.goto(`${url}/login`)],
       ['the registration', 'Complete your registration', toRegistration],
       [
         'the registration after a mistake',

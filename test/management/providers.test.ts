@@ -67,11 +67,13 @@ interface Offer {
 async function picker(query = ''): Promise<Offer[]> {
   const { status, body } = await visitor.get(`${portal.url}/login${query}`)
   expect(status).toBe(200)
-  return [...body.matchAll(/<a class="sso-provider[ "].*?<\/a>/gs)].map(([link]) => ({
+  const [lastUsed = ''] = /<section class="sso-last-used".*?<\/section>/s.exec(body) ?? []
+  return [...body.matchAll(/<a class="sso-provider[ "].*?<\/a>/gs)].map(([link], at) => ({
     slug: /href="\/login\/([^"?]*)/.exec(link)![1]!,
     name: /<bdi>(.*)<\/bdi>/.exec(link)![1]!,
     recommended: link.includes('Recommended'),
-    lastUsed: link.includes('Last used'),
+    // Its group is the first one.
+    lastUsed: at === 0 && lastUsed.includes(link),
   }))
 }
 
@@ -405,8 +407,17 @@ describe('Microsoft Entra ID', () => {
     ])
   })
 
+  it('has the tenant to which discovery says that a domain belongs', async () => {
+    await connect('Contoso.OnMicrosoft.com')
+    const found = 'https://login.microsoftonline.com/contoso.onmicrosoft.com/v2.0'
+    expect(requestedUrls.slice(0, 2)).toEqual([
+      `${found}/.well-known/openid-configuration`,
+      `${issuer}/.well-known/openid-configuration?appid=portal`,
+    ])
+    expect(await connected()).toMatchObject([{ issuer }])
+  })
+
   it.each([
-    ['a tenant name', 'contoso.onmicrosoft.com'],
     ['all tenants', 'common'],
     ['a path', `${tenant}/../other`],
     ['nothing', undefined],
@@ -618,13 +629,13 @@ describe('the picker', () => {
     }
   })
 
-  it('marks the provider that this browser used last, without changing the order', async () => {
+  it('shows the provider that this browser used last above the others', async () => {
     expect((await picker()).some(({ lastUsed }) => lastUsed)).toBe(false)
     for (const slug of ['three', 'two']) {
       await visitor.open(`${portal.url}/login/${slug}`)
       await visitor.post(`${portal.url}/logout`)
       expect((await picker()).filter(({ lastUsed }) => lastUsed).map((offer) => offer.slug)).toEqual([slug])
-      expect(await slugs()).toEqual(['one', 'two', 'three'])
+      expect(await slugs()).toEqual([slug, ...['one', 'two', 'three'].filter((each) => each !== slug)])
     }
     visitor = new Visitor()
     expect((await picker()).some(({ lastUsed }) => lastUsed)).toBe(false)
@@ -660,12 +671,15 @@ describe('in a portal with 10,000 providers', () => {
     return sent
   }
 
-  it('the picker shows 50 and a search field, with one statement', async () => {
+  it('the picker asks for the e-mail address, and its list shows 50 and a search field, with one statement each', async () => {
+    const first = await statements(async () => expect(await slugs('?returnTo=/portal')).toEqual([]))
+    expect(first).toHaveLength(1)
     const sent = await statements(async () => {
-      const { body } = await visitor.get(`${portal.url}/login?returnTo=/portal`)
+      const { body } = await visitor.get(`${portal.url}/login?by=list&returnTo=/portal`)
       expect(body.match(/class="sso-provider"/g)).toHaveLength(50)
       expect(body.length).toBeLessThan(40_000)
-      expect(formIn(body)).toEqual({ action: '/login', fields: [['returnTo', '/portal']] })
+      const fields = Object.entries({ by: 'list', returnTo: '/portal' })
+      expect(formIn(body)).toEqual({ action: '/login', fields })
     })
     expect(sent).toHaveLength(1)
   })
@@ -726,13 +740,17 @@ describe('in a portal with 10,000 providers', () => {
     expect(body).not.toContain('"><b>')
   })
 
-  it('the provider for the user’s domain comes first, then the one that the browser used last', async () => {
+  it('the one that the browser used last is on top, then the one for the user’s domain', async () => {
     const email_domains = JSON.stringify(['seven.example'])
     await portal.knex('sso_providers').where({ slug: 'p7777' }).update({ email_domains })
     visitor.cookies.set(portal.url, new Map([['sso-last-provider', 'p8888']]))
     const first = (await picker('?email=ada@seven.example')).slice(0, 2)
-    expect(first).toMatchObject([{ slug: 'p7777' }, { slug: 'p8888', lastUsed: true }])
-    expect(await slugs()).toHaveLength(50)
-    expect((await slugs())[0]).toBe('p8888')
+    expect(first).toMatchObject([{ slug: 'p8888', lastUsed: true }, { slug: 'p7777' }])
+    expect(await slugs()).toEqual(['p8888'])
+    expect(await slugs('?by=list')).toEqual([
+      'p8888',
+      'p8888',
+      ...Array.from({ length: 49 }, (_, n) => `p${n}`),
+    ])
   })
 })

@@ -55,8 +55,8 @@ describe('the presets', () => {
     'include %s with a guide, an existing logo or none, and questions whose names can be flags',
     (name, { logo, asks, settings }) => {
       expect(fs.existsSync(path.join(root, 'docs/providers', `${name}.md`))).toBe(true)
-      if (logo !== undefined)
-        expect(fs.existsSync(path.join(root, 'views/assets/logos', `${logo}.svg`))).toBe(true)
+      const styles = fs.readFileSync(path.join(root, 'views/assets/portal-sso.css'), 'utf8')
+      if (logo !== undefined) expect(styles).toContain(`.logo-${logo} {`)
       for (const question of asks) expect(question.name).toMatch(/^[a-z]+$/)
       // A question makes sense only if its answer becomes part of the settings.
       expect(settings !== undefined).toBe(asks.length > 0)

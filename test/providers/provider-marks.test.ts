@@ -7,7 +7,8 @@ import { everyDatabase } from '../support/databases.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { pngOf, webp } from '../support/images.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
-import { Visitor } from '../support/visitor.ts'
+import { signIn } from '../support/scene.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
 
 let provider: FaultyProvider
 let portal: TestPortal
@@ -128,7 +129,7 @@ describe('the route of logos', () => {
     '/acme',
     "/' or 1=1 --",
     `/${'a'.repeat(22)}`,
-    `/${'a'.repeat(5000)}`,
+    `/${'a'.repeat(300)}`,
   ])('answers %j with 404, without an error', async (path) => {
     const { status } = await fetchLogo(`/login/assets/providers${path}`)
     expect(status).toBe(404)
@@ -216,6 +217,8 @@ describe('names and notes', () => {
       notes: { de: 'Neu hier? Nutzen Sie Acme.' },
     })
     expect((await acme()).labels).toEqual({ de: 'Kundenportal', 'pt-BR': 'Portal <b>' })
+    // The portal offers Portuguese without a region.
+    expect(await picker('pt-BR')).toContain('<bdi>Portal &lt;b&gt;</bdi>')
     const [english, german] = [await picker('en'), await picker('de-AT,de;q=0.9')]
     expect(english).toContain('<bdi>Acme</bdi>')
     expect(english).toMatch(/New here\? Use &lt;i&gt;Acme&lt;\/i&gt;\.<\/p>/)
@@ -224,6 +227,31 @@ describe('names and notes', () => {
     for (const page of [english, german]) expect(page).toContain('Second')
     // A search finds the name that the visitor sees.
     expect(await picker('de', '?q=kunden')).toContain('<bdi>Kundenportal</bdi>')
+  })
+
+  it('are on every page on the way: registration, problem, link, account, sign-out', async () => {
+    const own = await startPortal()
+    try {
+      await own.connect(provider, { labels: { de: 'Kundenportal' } })
+      const { providers } = own.sso
+      await own.connect(provider, { slug: 'second', displayName: 'Second', labels: { de: 'Zweiter' } })
+      await providers.setLogo('acme', png)
+      const visitor = new Visitor({ 'accept-language': 'de' })
+      const seen: Seen[] = [await signIn({ portal: own, visitor }, 'acme')]
+      seen.push(await visitor.follow(await visitor.post(`${own.url}/register`, { name: '' })))
+      await visitor.follow(await visitor.post(`${own.url}/register`, { name: 'Ada' }))
+      seen.push(await visitor.get(`${own.url}/account/security`), await visitor.get(`${own.url}/logout`))
+      provider.faults.authorizeError = { error: 'unauthorized_client' }
+      seen.push(await signIn({ portal: own, visitor: new Visitor({ 'accept-language': 'de' }) }, 'acme'))
+      for (const { url, body } of seen)
+        expect([url, body]).toEqual([url, expect.stringContaining('Kundenportal')])
+      for (const { url, body } of seen)
+        expect([url, body]).toEqual([url, expect.not.stringMatching(/Acme|Second/)])
+      expect(seen[2]!.body).toContain(logoPath(await providers.get('acme')))
+      expect(seen[2]!.body).toContain('Zweiter')
+    } finally {
+      await own.close()
+    }
   })
 
   it('are entered in the form, one language in each line', async () => {

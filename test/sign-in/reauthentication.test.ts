@@ -309,7 +309,7 @@ describe('a guard with maxAge', () => {
   it('explains the picker only to users who have to authenticate again', async () => {
     const portal = await portalWithAda()
     const picker = await new Visitor().open(`${portal.url}/recent`)
-    expect(picker.body).toContain('Sign in to Portal')
+    expect(picker.body).toContain('<h1>Sign in</h1>')
     expect(picker.body).not.toContain('sso-notice')
   })
 

@@ -7,7 +7,7 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 225,
+  files: 226,
   lines: 33_000,
   callbackFiles: 49,
   callbackFunctions: 175,

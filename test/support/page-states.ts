@@ -4,6 +4,7 @@ import type { PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { contoso, type EntraLookAlike, startEntraLookAlike } from './entra-look-alike.ts'
 import { type FaultyProvider, startFaultyProvider } from './faulty-provider.ts'
+import { pngOf } from './images.ts'
 import { mountDefault, startPortal, type TestPortal } from './portal.ts'
 import { copyProvider } from './providers.ts'
 import { Visitor } from './visitor.ts'
@@ -79,12 +80,61 @@ async function enterCode(page: Page, code: string): Promise<void> {
   await submit(page)
 }
 
+/** Opens a page while Northwind fails, and has a logo and a note. Other states do not see this. */
+async function openWithMarks(page: Page, scene: Scene, path: string): Promise<void> {
+  const { knex, sso } = scene.portal
+  const { id: provider_id } = await sso.providers.get('northwind')
+  const at = '2026-01-02T03:04:05.000Z'
+  const outage = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
+  const noteTo = (note: string | null) => knex('sso_providers').where({ id: provider_id }).update({ note })
+  await knex('sso_provider_health').insert({ provider_id, ...outage, claimed_at: at, due_at: '2999-01-01' })
+  await sso.providers.setLogo('northwind', pngOf(96, 64))
+  await noteTo('New here? Use Northwind ID. Every employee has an account there.')
+  await open(page, scene, path)
+  await page.locator('.sso-own-logo').evaluate((image) => (image as HTMLImageElement).decode())
+  await noteTo(null)
+  await sso.providers.removeLogo('northwind')
+  await knex('sso_provider_health').where({ provider_id }).delete()
+}
+
 export const peopleStates: PageState[] = [
   { name: 'picker', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-one-provider', portal: 'single', open: (page, scene) => open(page, scene, '/login') },
-  { name: 'picker-many-providers', portal: 'many', open: (page, scene) => open(page, scene, '/login') },
+  { name: 'picker-email', portal: 'many', open: (page, scene) => open(page, scene, '/login') },
+  {
+    name: 'picker-email-error',
+    portal: 'many',
+    open: async (page, scene) => {
+      await open(page, scene, '/login')
+      await withoutBrowserChecks(page)
+      await page.locator('#field-email').fill('ada')
+      await submit(page)
+    },
+  },
+  {
+    name: 'picker-email-unmatched',
+    portal: 'many',
+    open: async (page, scene) => {
+      await open(page, scene, '/login')
+      await page.locator('#field-email').fill('ada@nowhere.example')
+      await submit(page)
+    },
+  },
+  {
+    name: 'picker-many-providers',
+    portal: 'many',
+    open: (page, scene) => open(page, scene, '/login?by=list'),
+  },
   { name: 'picker-search', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=company+3') },
   { name: 'picker-no-match', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=nobody') },
+  { name: 'picker-problems', open: (page, scene) => openWithMarks(page, scene, '/login') },
+  {
+    name: 'picker-arabic-languages',
+    open: async (page, scene) => {
+      await open(page, scene, '/login?lang=ar')
+      await page.locator('.sso-languages summary').click()
+    },
+  },
   {
     name: 'picker-after-sign-out',
     open: async (page, scene) => {
@@ -132,7 +182,7 @@ export const peopleStates: PageState[] = [
       scene.other.person = mallory
       await open(page, scene, '/login/tailspin')
       await page.getByRole('link', { name: /Northwind ID/ }).click()
-      await page.getByRole('heading', { name: /^Connect/ }).waitFor()
+      await page.waitForURL(/\/register\/link/)
     },
   },
   {
@@ -213,6 +263,7 @@ export const peopleStates: PageState[] = [
       await open(page, scene, '/login/northwind')
     },
   },
+  { name: 'problem-outage', open: (page, scene) => open(page, scene, '/login/adventure') },
   {
     name: 'problem-closed',
     portal: 'single',
@@ -245,6 +296,8 @@ const adminStates: PageState[] = [
       await submit(page)
     },
   },
+  { name: 'admin-trust', open: (page, scene) => open(page, scene, '/admin/sso/draft/trust') },
+  { name: 'admin-test-step', open: (page, scene) => open(page, scene, '/admin/sso/draft/test-sign-in') },
   { name: 'admin-guide', open: (page, scene) => open(page, scene, '/admin/sso/new/entra/guide') },
   ...presets
     .filter(({ name }) => name !== 'entra')
@@ -256,8 +309,22 @@ const adminStates: PageState[] = [
       }),
     ),
   { name: 'admin-provider', open: (page, scene) => open(page, scene, '/admin/sso/northwind') },
+  {
+    name: 'admin-provider-problems',
+    open: (page, scene) => openWithMarks(page, scene, '/admin/sso/northwind'),
+  },
   { name: 'admin-provider-draft', open: (page, scene) => open(page, scene, '/admin/sso/draft') },
   { name: 'admin-edit', open: (page, scene) => open(page, scene, '/admin/sso/northwind/edit') },
+  { name: 'admin-edit-logo', open: (page, scene) => openWithMarks(page, scene, '/admin/sso/northwind/edit') },
+  {
+    name: 'admin-edit-logo-error',
+    open: async (page, scene) => {
+      await open(page, scene, '/admin/sso/northwind/edit')
+      await withoutBrowserChecks(page)
+      await page.getByRole('button', { name: 'Upload' }).click()
+      await page.locator('#field-logo-error').waitFor()
+    },
+  },
   {
     name: 'admin-edit-error',
     open: async (page, scene) => {
@@ -329,6 +396,14 @@ const adminStates: PageState[] = [
       await page.locator('.sso-report').waitFor()
     },
   },
+  {
+    name: 'admin-test-sign-in-draft',
+    open: async (page, scene) => {
+      await open(page, scene, '/admin/sso/draft/test-sign-in')
+      await submit(page)
+      await page.locator('.sso-report').waitFor()
+    },
+  },
 ]
 
 export const pageStates: (PageState & { admin: boolean })[] = [
@@ -340,6 +415,8 @@ export const pageStates: (PageState & { admin: boolean })[] = [
 export async function openState(page: Page, scene: Scene, state: PageState): Promise<void> {
   scene.provider.reset()
   scene.other.reset()
+  // An address gets a few codes an hour.
+  await scene.portal.knex('sso_email_verifications').delete()
   await page.unrouteAll()
   await page.context().clearCookies()
   if (state.portal)
@@ -422,7 +499,8 @@ function watchTemplates(): Set<string> {
   return rendered
 }
 
-async function furnish({ portal, provider, other, entra }: Scene): Promise<void> {
+async function furnish(scene: Scene): Promise<void> {
+  const { portal, provider, other, entra } = scene
   const { sso, knex } = portal
   const gone = { ...ada, email: 'gone@example.com', name: 'Gone' }
   for (const user of [ada, gone]) await sso.users.create(user)
@@ -430,7 +508,7 @@ async function furnish({ portal, provider, other, entra }: Scene): Promise<void>
   await knex('sso_users').where({ email: gone.email }).update({ active: false })
   const connect = (slug: string, displayName: string, more: object = {}) =>
     portal.connect(provider, { slug, displayName, emailDomains: ['example.com'], ...more })
-  await connect('northwind', 'Northwind ID')
+  await connect('northwind', 'Northwind ID', { note: 'New here? Use this one.' })
   await portal.connect(other, { slug: 'tailspin', displayName: 'Tailspin Accounts', logout: 'portal' })
   await connect('fabrikam', 'Fabrikam')
   await connect('contoso', 'Contoso', { responseMode: 'form_post' })
@@ -438,16 +516,33 @@ async function furnish({ portal, provider, other, entra }: Scene): Promise<void>
     enabled: false,
   })
   await portal.connect(entra, { ...entra.row(contoso), slug: 'entra', displayName: 'Microsoft' })
+  await portal.connect(other, { slug: 'adventure', displayName: 'Adventure Works', enabled: true })
   await connect('only', 'Northwind ID', { portal: 'single' })
   await connect('p', 'Company', { portal: 'many' })
   await copyProvider(knex, 'p', 60)
   await sso.providers.recommend('northwind')
   await knex('sso_providers').where({ slug: 'fabrikam' }).update({ reauthentication: 'unreported' })
+  await failSince(scene, 'adventure')
   for (const userAgent of [phone, laptop])
     await new Visitor({ 'user-agent': userAgent }).open(`${portal.url}/login/northwind`)
   other.faults.authorizeError = { error: 'server_error' }
   await new Visitor().open(`${portal.url}/login/tailspin`)
   other.reset()
+}
+
+/** As if a probe had confirmed an outage. */
+async function failSince({ portal: { knex } }: Scene, slug: string): Promise<void> {
+  const { id } = await knex('sso_providers').where({ slug }).first('id')
+  const [now, tomorrow] = [new Date(), new Date(Date.now() + 86_400_000)].map((time) => time.toISOString())
+  await knex('sso_provider_health').insert({
+    provider_id: id,
+    failing_since: now,
+    endpoint: 'metadata',
+    fault: 'unreachable',
+    checked_at: now,
+    claimed_at: now,
+    due_at: tomorrow,
+  })
 }
 
 const phone =

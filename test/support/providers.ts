@@ -30,6 +30,7 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
     authorizationParameters: {},
     emailClaim: 'email',
     trustsEmail: false,
+    showOnPicker: true,
     emailDomains: [],
     tenants: [],
     organizationClaim: undefined,

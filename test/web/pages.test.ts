@@ -101,7 +101,8 @@ describe('every page', () => {
     for (const address of ['/login', '/admin/sso/']) {
       const { text } = await get(address)
       const [, icon] = /<link rel="icon" href="([^"]+)"/.exec(text)!
-      expect((await get(icon!)).status).toBe(200)
+      if (icon!.startsWith('data:')) expect(icon).toMatch(/^data:image\/svg\+xml,%3Csvg /)
+      else expect((await get(icon!)).status).toBe(200)
     }
     const bare = express().use(portal.sso.router())
     expect((await request(bare).get('/favicon.ico')).status).toBe(404)
@@ -254,8 +255,8 @@ describe('the templates and texts', () => {
     for (let round = 0; round < 2; round++) {
       expect(inLanguage('en').t('picker.pageTitle')).toBe('Sign in')
       expect(inLanguage('de').t('picker.pageTitle')).toBe('Anmelden')
-      for (const portal of ['North', 'South'])
-        expect(inLanguage('en').t('picker.title', { portal })).toContain(portal)
+      for (const provider of ['North', 'South'])
+        expect(inLanguage('en').t('picker.signInWith', { provider })).toContain(provider)
       expect(inLanguage('en').t('no.such.key')).toBe('no.such.key')
     }
   })

@@ -28,6 +28,17 @@ export const okta: Preset = {
     issuer: server ? `https://${domain}/oauth2/${server}` : `https://${domain}`,
   }),
   logo: 'okta',
+  fields: {
+    clientId: { hint: 'On the tab General of the application.' },
+    clientSecret: { hint: 'Under Client Secrets, on the same tab.' },
+  },
+  urls: {
+    redirectUri: { label: 'Sign-in redirect URI' },
+    postLogoutRedirectUri: {
+      label: 'Sign-out redirect URI',
+      hint: 'People return here after they sign out.',
+    },
+  },
   hints: ['Leave the authorization server empty unless someone set one up for this portal.'],
 }
 
