@@ -375,6 +375,33 @@ const adminStates: PageState[] = [
     },
   },
   {
+    name: 'admin-unlink',
+    async open(page, scene) {
+      const [{ id, user_id: user }] = await scene.portal
+        .knex('sso_identities')
+        .select('id', 'user_id')
+        .limit(1)
+      await open(page, scene, `/admin/sso/sessions/unlink?${new URLSearchParams({ user, id })}`)
+    },
+  },
+  {
+    name: 'admin-progress',
+    async open(page, scene) {
+      const id = '00000000-0000-4000-8000-000000000000'
+      const selection = '{"portal":"default","provider":"elsewhere"}'
+      // Not abandoned, whatever the maintenance does.
+      const ending = { id, selection, requested_at: '2099-01-01T00:00:00.000Z', total: 100_000, done: 17_250 }
+      await scene.portal.knex('sso_session_endings').insert(ending).onConflict('id').ignore()
+      // The page must stay while it is examined.
+      await page.route('**/sessions/ending?**', async (route) => {
+        const response = await route.fetch()
+        const body = (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '')
+        await route.fulfill({ response, body })
+      })
+      await open(page, scene, `/admin/sso/sessions/ending?provider=northwind&id=${id}`)
+    },
+  },
+  {
     name: 'admin-end-sessions',
     open: (page, scene) => open(page, scene, '/admin/sso/sessions/end?provider=northwind'),
   },
