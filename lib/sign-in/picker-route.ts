@@ -401,7 +401,9 @@ export async function listProviders(
   const limit = providersPerPage + 1
   const found = await providersTable.listEnabled(portal, { search, shown: true, limit })
   const hasMore = found.length === limit
-  const named = found.slice(0, providersPerPage).map((each) => ({ ...each, name: providerName(each, locale) }))
+  const named = found
+    .slice(0, providersPerPage)
+    .map((each) => ({ ...each, name: providerName(each, locale) }))
   return {
     search: (found.length > maxUnsearched || search !== undefined) && {
       ...{ action, fields: {}, text: search, hasMore },

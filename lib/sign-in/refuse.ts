@@ -14,8 +14,7 @@ export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
   provider?:
-    | (Pick<Provider, 'slug'> &
-        Partial<Pick<Provider, 'clientId' | 'displayName' | 'labels' | 'preset'>>)
+    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'clientId' | 'displayName' | 'labels' | 'preset'>>)
     | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
