@@ -1,8 +1,10 @@
 /**
  * Prints a Markdown table: how long pages take with a million users, compared with an empty database, on SQLite and PostgreSQL. Half
- * of the users, events and sessions belong to the measured portal and its provider. `--share=0.01` fills a hundredth of the rows, and
- * `--only=SQLite` measures one database.
+ * of the users, events and sessions belong to the measured portal and its provider. Then prints for how long large deletions block the
+ * event loop. `--share=0.01` fills a hundredth of the rows, and `--only=SQLite` measures one database.
  */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import knexModule, { type Knex } from 'knex'
 import { migrate } from '../lib/database/migrate.ts'
@@ -63,6 +65,8 @@ const operations: [name: string, operation: (measured: Measured) => Promise<void
     'admin: events by reference',
     ({ portal }) => expectOk(admin, `${portal.url}/admin/sso/events?reference=R4`),
   ],
+  ['admin: newest sessions', ({ portal }) => expectOk(admin, `${portal.url}/admin/sso/sessions`)],
+  ['maintenance', ({ portal }) => portal.sso.runMaintenance()],
 ]
 
 /** Half of the rows belong to the portal `default`; the others have the portals `portal-1` and so on. */
@@ -147,6 +151,25 @@ async function timeOf(operation: () => Promise<void>): Promise<number> {
   return performance.now() - startedAt
 }
 
+/** The first one shows what the machine itself causes. */
+const deletions: [name: string, act: (measured: Measured) => Promise<unknown>][] = [
+  ['nothing, for two seconds', () => sleep(2000)],
+  ['maintenance: 20,000 old events', ({ portal }) => portal.sso.runMaintenance()],
+  [
+    `ending ${sizes.sessions / 2} sessions`,
+    ({ portal }) => portal.sso.sessions.endAll({ provider: 'acme' }, { actor: 'bench' }),
+  ],
+]
+
+/** @returns the longest time in milliseconds for which no other request was served */
+async function longestBlock(act: () => Promise<unknown>): Promise<number> {
+  const delays = monitorEventLoopDelay({ resolution: 1 })
+  delays.enable()
+  await act()
+  delays.disable()
+  return delays.max / 1e6
+}
+
 const median = (numbers: number[]) => [...numbers].sort((a, b) => a - b)[numbers.length >> 1] ?? 0
 
 const program = await postgres.find()
@@ -155,6 +178,7 @@ const server = await postgres.start(program)
 Object.assign(process.env, server.env)
 try {
   console.log('| | database | empty, ms | full, ms | ratio |\n|---|---|---|---|---|')
+  const blocks: string[] = []
   const databases = [
     ['SQLite', freshSqlite],
     ['PostgreSQL', freshPostgres],
@@ -176,9 +200,12 @@ try {
         `| ${what} | ${name} | ${before.toFixed(1)} | ${after.toFixed(1)} | ${(after / before).toFixed(2)} |`,
       )
     }
+    for (const [what, act] of deletions)
+      blocks.push(`| ${what} | ${name} | ${(await longestBlock(() => act(full))).toFixed(1)} |`)
     await empty.close()
     await full.close()
   }
+  console.log(['\n| longest block (target ≤ 50 ms) | database | ms |\n|---|---|---|', ...blocks].join('\n'))
 } finally {
   await server.stop()
   await provider.close()

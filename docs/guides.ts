@@ -6,6 +6,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import ejs from 'ejs'
 import { Marked, type Tokens } from 'marked'
+import type { PortalUrlName } from '../lib/providers/presets/preset.ts'
 import { presets } from '../lib/providers/presets/presets.ts'
 
 const sourceFolder = path.resolve(import.meta.dirname, 'providers')
@@ -16,6 +17,8 @@ const marked = new Marked({
   tokenizer: { html: () => undefined, tag: () => undefined },
   renderer: {
     heading({ depth, tokens }) {
+      // The page that shows the guide has the title.
+      if (depth === 1) return ''
       const name = `h${Math.min(depth, 3)}`
       return `<${name}>${this.parser.parseInline(tokens)}</${name}>\n`
     },
@@ -52,9 +55,40 @@ function linkTarget(href: string): string | undefined {
   return preset && `<%= base %>/new/${preset.name}/guide`
 }
 
-/** @returns an EJS template that reads only `base`: escaping turns `<%` in the Markdown into text */
+const urlNames: Readonly<Record<string, PortalUrlName>> = {
+  'Redirect URI': 'redirectUri',
+  'Post-logout redirect URI': 'postLogoutRedirectUri',
+  'Back-channel logout URI': 'backChannelLogoutUri',
+  'Front-channel logout URI': 'frontChannelLogoutUri',
+}
+
+const exampleUrls: Readonly<Record<string, PortalUrlName>> = {
+  'login/*/callback': 'redirectUri',
+  'login/*/admin-consent/callback': 'adminConsentUri',
+  'logout/done': 'postLogoutRedirectUri',
+  'logout/*/backchannel': 'backChannelLogoutUri',
+  'logout/*/frontchannel': 'frontChannelLogoutUri',
+}
+
+/**
+ * Replaces example URLs, and adds URLs after their names: the guide shows those of the reader's portal.
+ *
+ * @returns an EJS template that reads only `base` and `guideUrls`: escaping turns `<%` in the Markdown into text
+ */
 export function renderGuide(markdown: string): string {
-  return marked.parse(markdown, { async: false })
+  const url = (name: string) =>
+    `<code data-template="<%= guideUrls.${name}.template %>"><%= guideUrls.${name}.value %></code>`
+  const names = Object.keys(urlNames).join('|')
+  return marked
+    .parse(markdown, { async: false })
+    .replace(/<code>https:\/\/portal\.example\.com\/([\w/-]+)<\/code>/g, (code, path: string) => {
+      const name = exampleUrls[path.replace(/^(login|logout)\/[^/]+(?=\/)/, '$1/*')]
+      return name ? url(name) : code
+    })
+    .replace(
+      new RegExp(`\\bthe\\s+<strong>(${names})</strong>(?:\\s+of the portal)?`, 'g'),
+      (text, name: string) => `${text} ${url(urlNames[name] as string)}`,
+    )
 }
 
 /** File name in `views/admin/guides` → content. */

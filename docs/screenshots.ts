@@ -127,20 +127,26 @@ async function connectAll(portal: Portal) {
       enabled: slug !== 'fabrikam',
     })
   await portal.sso.providers.recommend('northwind')
-  for (const [slug, people] of [['northwind', 412] as const, ['tailspin', 37] as const])
-    for (let person = 0; person < people; person++)
-      await portal.knex('sso_events').insert({
-        id: randomUUID(),
-        portal: 'default',
-        at: new Date().toISOString(),
-        kind: 'signed-in',
-        user_id: `person-${person}`,
-        provider: slug,
-        detail: '{}',
-      })
+  await insertSignIns(portal)
   await providers.find(({ slug }) => slug === 'contoso')?.running.close()
   await portal.sso.providers.test('contoso')
   return providers
+}
+
+/** Sign-ins and failures of the last 30 days, fewer at weekends. */
+async function insertSignIns({ knex }: Portal): Promise<void> {
+  for (const [slug, daily] of [['northwind', 14] as const, ['tailspin', 2] as const])
+    for (let days = 0; days < 30; days++)
+      for (let person = 0; person < (days % 7 < 2 ? daily / 2 : daily + (days % 3)); person++)
+        await knex('sso_events').insert({
+          id: randomUUID(),
+          portal: 'default',
+          at: inDays(-days),
+          kind: person === 1 && days % 5 === 0 ? 'sign-in-failed' : 'signed-in',
+          user_id: `person-${person}`,
+          provider: slug,
+          detail: '{}',
+        })
 }
 
 async function screenshot(page: Page, name: string, fullPage = false): Promise<void> {
@@ -186,7 +192,7 @@ async function takeUserPages(browser: Browser, url: string): Promise<void> {
   await screenshot(page, 'account', true)
   await page.goto(`${url}/admin/sso/sessions`)
   await page.getByLabel('E-mail address').fill('ada@example.com')
-  await page.getByRole('button', { name: 'Show sessions' }).first().click()
+  await page.getByRole('button', { name: 'Find user' }).click()
   await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
   await screenshot(page, 'admin-sessions')
   await page.context().clearCookies({ name: 'portal-sso' })

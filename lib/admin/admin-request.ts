@@ -7,13 +7,15 @@ import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import type { SignIn } from '../sign-in/sign-in.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
-import type { UserDirectory } from '../users/user-directory.ts'
+import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
 import type { Pages } from '../web/pages.ts'
+import { queryString } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
-export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls'> {
+export interface AdminContext extends Pick<Core, 'clock' | 'homePath' | 'portalOf' | 'seal' | 'urls'> {
   errorHandler: ErrorHandler
   history: HistoryApi
   identities: IdentitiesApi
@@ -21,9 +23,10 @@ export interface AdminContext extends Pick<Core, 'homePath' | 'portalOf' | 'urls
   /** middleware of every POST: refuses cross-site requests, then reads the body */
   posted: RequestHandler[]
   providers: ProvidersApi
+  signIn: Pick<SignIn, 'canVerifyEmail'>
   testSignIns: TestSignIns
   sessionsApi: SessionsApi
-  users: UserDirectory
+  users: Users
 }
 
 export interface AdminRequest extends AdminContext {
@@ -69,13 +72,11 @@ export async function findProvider({ options, providers, req }: AdminRequest): P
 
 /** Confirmations by the key in `?done=`. The list is fixed, so that a crafted link cannot show an attacker's text. */
 const messages = {
-  connected:
-    'Saved as a draft. Nobody sees it yet. Enter the URLs below at the provider, then test a sign-in.',
+  connected: 'Saved as a draft. Nobody sees it yet.',
   saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
   logoSaved: 'Saved. The login page shows the new logo.',
   logoRemoved: 'The logo is removed.',
   tested: 'Tested just now.',
-  testedSome: 'Some providers were not tested because it took too long. Test them on their own pages.',
   enabled: 'Enabled. Everyone can sign in with it now.',
   disabled: 'Disabled. It is no longer on the login page.',
   recommended: 'Recommended. It is now first on the login page.',
@@ -90,6 +91,7 @@ const messages = {
   sessionsEnded: 'The sessions have ended. This takes effect on every instance within seconds.',
   accepted: 'The new account is accepted. The earlier one is no longer linked, and its sessions have ended.',
   separate: 'Kept separate. This account is not linked to the user.',
+  unlinked: 'Unlinked. Its sessions have ended, and its e-mail address does not link it again.',
   allowed: 'Allowed. The e-mail address may link this account again.',
   sessionsOver: 'This session had already ended.',
 } as const
@@ -101,7 +103,7 @@ export function redirectTo(
   path: string,
   query: Record<string, string> & { done?: Message },
 ): void {
-  res.redirect(303, `${req.baseUrl}${path}?${new URLSearchParams(query)}`)
+  res.redirect(303, req.baseUrl + path + queryString(query))
 }
 
 export async function showPage(

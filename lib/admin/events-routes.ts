@@ -3,8 +3,11 @@ import { pipeline } from 'node:stream/promises'
 import type { EventFilter, StoredEvent } from '../events/event-history.ts'
 import { providersPerPage } from '../providers/providers-table.ts'
 import { ConfigurationError } from '../shared/errors.ts'
+import type { User } from '../users/user-directory.ts'
 import { type AdminRequest, type AdminRoutes, pageUnknown, showPage } from './admin-request.ts'
+import { chartOf } from './chart.ts'
 import { eventKinds, kindLabel, parseFilter } from './event-filter.ts'
+import { describeEvent } from './event-words.ts'
 
 /** `GET /events`: the event log, newest first. `GET /events.csv`: the same as a download. */
 export const eventsRoutes: AdminRoutes = { 'GET /events': showEvents, 'GET /events.csv': sendCsv }
@@ -18,7 +21,11 @@ async function showEvents(page: AdminRequest): Promise<void> {
     providers.list({ ...options, most: providersPerPage + 1 }),
   ])
   const slugs = [...new Set(events.flatMap(({ provider }) => provider ?? []))]
-  const connected = slugs.length > 0 ? await providers.list({ ...options, slugs }) : []
+  const [connected, people, counts] = await Promise.all([
+    slugs.length > 0 ? providers.list({ ...options, slugs }) : [],
+    page.users.findAll(peopleIn(events), options.portal),
+    page.history.countsByDay(options.portal, filter.provider === undefined ? undefined : [filter.provider]),
+  ])
   const href = (path: string, more: Record<string, string> = {}) => {
     const query = Object.entries({ ...values, before: '', ...more }).filter(([, value]) => value !== '')
     return `${req.baseUrl}${path}?${new URLSearchParams(query)}`
@@ -26,16 +33,69 @@ async function showEvents(page: AdminRequest): Promise<void> {
   const locals = {
     entries: values,
     errors,
-    events: events.map((event) => ({ ...event, kindName: kindLabel(event.kind), detail: detailRows(event) })),
+    chart: chartOf([...counts.values()][0] ?? []),
+    events: events.map((event) => {
+      const provider = connected.find(({ slug }) => slug === event.provider)
+      return {
+        ...event,
+        kindName: kindLabel(event.kind),
+        tone: toneOf(event),
+        providerName: provider?.displayName,
+        user: people.get(event.userId ?? ''),
+        by: actorOf(event, people),
+        ...describeEvent(event, provider?.preset),
+      }
+    }),
     kinds: eventKinds,
     slugs: choices.map(({ slug }) => slug),
     hasMore: choices.length > providersPerPage,
-    connected: connected.map(({ slug }) => slug),
     nextHref: next && href('/events', { before: next }),
     firstHref: values.before ? href('/events') : undefined,
     csvHref: href('/events.csv'),
   }
   await showPage(page, 'events', locals, isInvalid ? 422 : 200)
+}
+
+/** The users of these events, and the actors that may be users. */
+function peopleIn(events: readonly StoredEvent[]): string[] {
+  return events.flatMap(({ actor, userId }) => [
+    ...(userId === undefined ? [] : [userId]),
+    ...(actor === undefined || Object.hasOwn(programs, actor) || actor.startsWith('cli:') ? [] : [actor]),
+  ])
+}
+
+const programs: Readonly<Record<string, string>> = {
+  admin: 'An administrator',
+  cli: 'Command line',
+  code: 'The application’s code',
+  test: 'A connection test',
+  maintenance: 'The portal itself',
+}
+
+/** Attacker: a user who registers with the name of a program. So a user always has a link or an id, a program never has. */
+function actorOf({ actor }: StoredEvent, people: ReadonlyMap<string, User>) {
+  if (actor === undefined) return undefined
+  if (Object.hasOwn(programs, actor)) return { program: programs[actor] }
+  if (actor.startsWith('cli:')) return { program: `Command line (${actor.slice(4)})` }
+  return { id: actor, user: people.get(actor) }
+}
+
+const badKinds: readonly string[] = [
+  'sign-in-failed',
+  'email-code-failed',
+  'provider-unavailable',
+  'break-glass',
+]
+const noticeKinds: readonly string[] = [
+  'rate-limited',
+  'client-secret-expiring',
+  'identity-blocked',
+  'account-reclaimed',
+]
+
+function toneOf({ kind, detail }: StoredEvent): 'bad' | 'notice' | 'quiet' {
+  if (badKinds.includes(kind) || detail.outcome === 'failed' || detail.outcome === 'refused') return 'bad'
+  return noticeKinds.includes(kind) ? 'notice' : 'quiet'
 }
 
 /** Shows the first page if `before` is not one of our page marks. */
@@ -46,13 +106,6 @@ async function listEvents({ history, options }: AdminRequest, filter: EventFilte
     if (!(error instanceof ConfigurationError) || filter.before === undefined) throw error
     return await history.list({ ...filter, before: undefined }, options)
   }
-}
-
-function detailRows({ detail }: StoredEvent): { name: string; value: string }[] {
-  return Object.entries(detail).map(([name, value]) => ({
-    name,
-    value: typeof value === 'string' ? value : JSON.stringify(value),
-  }))
 }
 
 async function sendCsv({ history, options, req, res }: AdminRequest): Promise<void> {

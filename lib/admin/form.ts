@@ -1,15 +1,20 @@
 import type * as z from 'zod'
 import { ProviderTestError } from '../management/save-provider.ts'
-import type { Preset } from '../providers/presets/preset.ts'
-import type { Check } from '../providers/provider.ts'
+import { isTrustAnswer, settingsOfTrust } from '../oidc/vouches.ts'
+import { type Preset, type TrustChoice, usualTrust } from '../providers/presets/preset.ts'
+import type { Check, Provider } from '../providers/provider.ts'
 import {
+  isSecret,
   type ProviderSettings,
   type Setting,
   type SettingName,
   settingEntries,
+  settingFacts,
+  settingNamesWhere,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
+import { MINUTE } from '../shared/time.ts'
 import { type AdminRequest, showPage, textOf } from './admin-request.ts'
 
 type Reading = { value: unknown } | { wrong: string }
@@ -30,15 +35,57 @@ export type SettingField = FormField & { name: SettingName; section: NonNullable
 /** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
 
-/** The controls of a new provider. Where the preset builds the issuer from answers, it is optional and comes last. */
+const trustNames = settingNamesWhere(({ askedAsTrust }) => askedAsTrust)
+
+/**
+ * The controls of a new provider. Where the preset builds the issuer from answers, it is optional and comes last. The question whose
+ * addresses are trusted replaces the settings that follow from it.
+ */
 export function connectFields(preset: Preset): SettingField[] {
   const hint =
     'Only if it differs from the one that the answers above result in: a national cloud, or your own domain.'
-  return fieldsFor(preset).map((field) =>
-    preset.settings && field.name === 'issuer'
-      ? { ...field, required: false, section: 'protocol', hint }
-      : field,
-  )
+  return fieldsFor(preset)
+    .filter(({ name }) => !trustNames.includes(name))
+    .map((field) =>
+      preset.settings && field.name === 'issuer'
+        ? { ...field, required: false, section: 'protocol', hint }
+        : field,
+    )
+}
+
+export const trustChoices = ({ trust = usualTrust }: Preset): readonly TrustChoice[] => trust
+
+/** The list of domains that belongs to some of the answers. */
+export function domainsField(preset: Preset): SettingField {
+  const isList = ({ name, control }: SettingField) => trustNames.includes(name) && control === 'list'
+  return fieldsFor(preset).find(isList) as SettingField
+}
+
+/**
+ * Reads the answer to "Whose addresses do you trust?". Without an answer, the proposed one counts.
+ *
+ * @param own domains that the provider has proven to own: they need not be listed
+ */
+export function readTrust({ req, signIn }: AdminRequest, preset: Preset, own: readonly string[] = []) {
+  const choices = trustChoices(preset)
+  const field = domainsField(preset)
+  const { values, read, errors } = readFields(req.body, [field])
+  const trust = textOf(req.body, 'trust') || choices[0]?.value
+  const choice = choices.find(({ value }) => value === trust)
+  const listed = (read[field.name] as string[] | undefined) ?? own
+  if (!choice || (choice.needsMailer && !signIn.canVerifyEmail))
+    errors.trust = 'Choose whose addresses you trust.'
+  else if (choice.domains === 'required' && listed.length === 0)
+    errors[field.name] ??= 'Enter at least one domain.'
+  const settings = choice ? settingsOfTrust(choice, listed) : {}
+  return { values: { ...values, trust: String(trust) }, errors, settings }
+}
+
+/** The answer that results in the saved settings; otherwise the proposed one. */
+export function trustValues(preset: Preset, saved?: Provider): FormValues {
+  const choices = trustChoices(preset)
+  const choice = (saved && choices.find((each) => isTrustAnswer(each, saved))) ?? choices[0]
+  return { trust: String(choice?.value), ...toFormValues(saved ?? {}, [domainsField(preset)]) }
 }
 
 /**
@@ -53,7 +100,7 @@ export function editFields(preset: Preset, reference?: string): SettingField[] {
       : `It is read from ${reference}. Only code and the command line can change it, the issuer and the certificate authority.`
   return fieldsFor(preset).map((field) =>
     field.control === 'password'
-      ? { ...field, hint }
+      ? { ...field, hint, required: false }
       : { ...field, wide: field.wide ?? field.name === 'issuer' },
   )
 }
@@ -89,6 +136,19 @@ const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> =
   protocol: 'Protocol',
   email: 'E-mail addresses',
   network: 'Sign-out and network',
+}
+
+/** The saved settings in the groups of the form. Those without a value are only named. */
+export function factGroups(provider: Provider) {
+  const titles = { basic: 'Application', ...sectionTitles }
+  return Object.entries(titles).map(([section, title]) => {
+    const facts = settingFacts(provider, section as SettingField['section'])
+    return {
+      title,
+      facts: facts.filter(([, value]) => value !== '–'),
+      unset: facts.flatMap(([label, value]) => (value === '–' ? label : [])),
+    }
+  })
 }
 
 /** As the views show them: the basic controls, and titled groups of the others. */
@@ -197,12 +257,60 @@ export function withProblems(
   const others: string[] = []
   for (const { path, message } of error.issues) {
     const name = path?.replace(/\..*/, '')
-    const field = fields.find((each) => each.name === name || each.name === `answer.${name}`)
+    const field =
+      fields.find((each) => each.name === name || each.name === `answer.${name}`) ??
+      fields.find((each) => each.name === 'trust' && trustNames.includes(name as SettingName))
     if (field) errors[field.name] = sentence(message)
     else others.push(sentence(path === undefined ? message : `${path}: ${message}`))
   }
   return { values, errors, others }
 }
+
+const keepSecretsForMs = 15 * MINUTE
+
+/**
+ * Binds a kept secret to its form, portal, administrator and session. Attacker: reads a form of another session, from a cache or over a
+ * shoulder, and posts its sealed secret with an issuer of their own. Without a session there is none to bind it to.
+ */
+function secretContext({ options, req }: AdminRequest, name: string): string | undefined {
+  const { sessionID } = req as { sessionID?: unknown }
+  // A visitor without a session gets a new ID with each request.
+  const hasSession = typeof sessionID === 'string' && req.get('cookie')?.includes(sessionID)
+  const context = [options.portal, options.actor, req.path, name, sessionID]
+  return hasSession ? JSON.stringify(context) : undefined
+}
+
+/** Fills in the secrets that a rejected form kept, where the administrator entered no other. */
+export function restoreSecrets(page: AdminRequest): void {
+  const form = page.req.body as Record<string, unknown> | undefined
+  for (const name of secretNames) {
+    const context = secretContext(page, name)
+    const isWanted = textOf(form, name) === '' && textOf(form, `remove.${name}`) === ''
+    if (!form || context === undefined || !isWanted) continue
+    const kept = page.seal('form').open(textOf(form, `kept.${name}`), context) as KeptSecret | undefined
+    if (kept && kept.until > page.clock.now()) form[name] = kept.secret
+  }
+}
+
+interface KeptSecret {
+  secret: string
+  until: number
+}
+
+const secretNames = settingEntries().flatMap(([name]) => (isSecret(name) ? name : []))
+
+/** The entered secrets, sealed: a form with a mistake is shown again without them in plain text. */
+function keepSecrets(page: AdminRequest): Record<string, string> {
+  const until = page.clock.now() + keepSecretsForMs
+  const kept = secretNames.flatMap((name) => {
+    const [secret, context] = [textOf(page.req.body, name), secretContext(page, name)]
+    if (secret === '' || secret.length > maxKeptLength || context === undefined) return []
+    return [[name, page.seal('form').close({ secret, until } satisfies KeptSecret, context)]]
+  })
+  return Object.fromEntries(kept) as Record<string, string>
+}
+
+const maxKeptLength = 2000
 
 export async function showForm(
   page: AdminRequest,
@@ -212,6 +320,7 @@ export async function showForm(
 ): Promise<void> {
   const failed = checks?.some(({ result }) => result === 'failed') ?? false
   const isWrong = failed || Object.keys(errors).length + others.length > 0
-  const locals = { entries: values, errors, others, checks, failed, ...more }
+  const kept = keepSecrets(page)
+  const locals = { entries: values, errors, others, checks, failed, kept, ...more }
   await showPage(page, view, locals, more.conflict ? 409 : isWrong ? 422 : 200)
 }

@@ -32,6 +32,7 @@ function upTo(number: number, most = maxCounted.rows): string {
 }
 
 const checkNames: Record<string, string> = {
+  tenant: 'Tenant',
   reached: 'Reachable',
   issuer: 'Issuer',
   flow: 'Sign-in flow',

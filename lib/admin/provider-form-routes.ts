@@ -1,9 +1,10 @@
 import type { ProviderInput } from '../management/provider-input.ts'
+import { urlsByUse } from '../management/provider-urls.ts'
 import { generic } from '../providers/presets/generic.ts'
 import type { Preset } from '../providers/presets/preset.ts'
 import { presetOf, presets } from '../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../providers/provider.ts'
-import type { ClientAuthentication } from '../providers/setting-values.ts'
+import { type ClientAuthentication, emailDomain } from '../providers/setting-values.ts'
 import { isSecret, type ProviderChanges, type ProviderSettings } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
@@ -20,20 +21,25 @@ import {
 } from './admin-request.ts'
 import {
   connectFields,
+  domainsField,
   editFields,
   type FilledForm,
   type FormField,
   type FormValues,
   readFields,
+  readTrust,
   readValue,
+  restoreSecrets,
   type SettingField,
   sectionsOf,
   showForm,
   toFormValues,
+  trustChoices,
+  trustValues,
   withProblems,
 } from './form.ts'
 import { providerBadge } from './format.ts'
-import { urlsToEnter } from './provider-routes.ts'
+import { consentHref, urlsToEnter } from './provider-routes.ts'
 
 /** `GET|POST /:slug/edit`: the settings of a connected provider, tested before they are saved. */
 export const providerEditRoutes: AdminRoutes = {
@@ -41,6 +47,10 @@ export const providerEditRoutes: AdminRoutes = {
     showEditForm(page, provider, { values: toFormValues(provider, fieldsOf(provider)) }),
   ),
   'POST /:slug/edit': withProvider(save),
+  'GET /:slug/trust': withProvider((page, provider) =>
+    showTrustForm(page, provider, { values: trustValues(presetFor(provider), provider) }),
+  ),
+  'POST /:slug/trust': withProvider(saveTrust),
   'POST /:slug/logo': withProvider(saveLogo),
   'POST /:slug/remove-logo': withProvider(async (page, { slug }) => {
     await page.providers.removeLogo(slug, page.options)
@@ -55,8 +65,20 @@ export const providerCreateRoutes: AdminRoutes = {
     showConnectForm(page, preset, { values: await proposedValues(page, preset) }),
   ),
   'POST /new/:preset': withPreset(connect),
+  'GET /:slug/test-sign-in': withProvider((page, provider) =>
+    showPage(page, 'test-step', {
+      provider,
+      checks: provider.lastTest?.checks ?? [],
+      // The provider can only fetch the keys now that they exist.
+      urls: urlsToEnter(page, provider).filter(({ name }) => name === 'jwksUri'),
+      consentHref: consentHref(page, provider),
+    }),
+  ),
   // `npm run guides` renders the guides from `docs/providers`. The view includes one by the preset's own name.
-  'GET /new/:preset/guide': withPreset((page, preset) => showPage(page, 'guide', { preset })),
+  'GET /new/:preset/guide': withPreset((page, preset) => {
+    const guideUrls = urlsByUse(page, { slug: preset.name, preset: preset.name }, page.options.portal)
+    return showPage(page, 'guide', { preset, guideUrls })
+  }),
 }
 
 function withPreset(handle: (page: AdminRequest, preset: Preset) => Promise<void>): AdminHandler {
@@ -68,18 +90,26 @@ function withPreset(handle: (page: AdminRequest, preset: Preset) => Promise<void
 }
 
 async function showConnectForm(page: AdminRequest, preset: Preset, form: FilledForm): Promise<void> {
-  const { slug, clientAuthentication, frontChannelLogout } = form.values
+  const { slug: entered, clientAuthentication, frontChannelLogout } = form.values
+  const slug = slugSchema.safeParse(entered).data ?? preset.name
   await showForm(page, 'connect', form, {
     preset,
     questions: questionsOf(preset),
     ...sectionsOf(connectFields(preset)),
+    ...trustLocals(page, preset),
+    guideUrls: urlsByUse(page, { slug, preset: preset.name }, page.options.portal),
     urls: urlsToEnter(page, {
-      slug: slugSchema.safeParse(slug).data ?? preset.name,
+      slug,
       preset: preset.name,
       clientAuthentication: clientAuthentication as ClientAuthentication | undefined,
       frontChannelLogout: Boolean(frontChannelLogout),
     }),
   })
+}
+
+function trustLocals({ signIn }: AdminRequest, preset: Preset) {
+  const { canVerifyEmail } = signIn
+  return { trustChoices: trustChoices(preset), domainsField: domainsField(preset), canVerifyEmail }
 }
 
 /** Administrators with more providers of one preset choose names of their own. */
@@ -94,20 +124,23 @@ async function proposedValues({ options, providers }: AdminRequest, preset: Pres
   const slug = slugs.find((each) => !taken.includes(each)) ?? ''
   const displayName = preset.name === 'generic' ? '' : preset.displayName
   const defaults: Partial<ProviderSettings> = { displayName, ...preset.defaults }
-  return { ...toFormValues(defaults, connectFields(preset)), slug }
+  return { ...toFormValues(defaults, connectFields(preset)), ...trustValues(preset), slug }
 }
 
 async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   const { options, providers, req } = page
   const fields = connectFields(preset)
   const questions = questionsOf(preset)
+  restoreSecrets(page)
   const settings = readFields(req.body, fields)
   const answers = readFields(req.body, questions)
-  const values = { ...settings.values, ...answers.values }
-  const errors = { ...settings.errors, ...answers.errors }
+  const trust = readTrust(page, preset, tenantDomain(page))
+  const values = { ...settings.values, ...answers.values, ...trust.values }
+  const errors = { ...settings.errors, ...answers.errors, ...trust.errors }
   if (Object.keys(errors).length > 0) return await showConnectForm(page, preset, { values, errors })
   const { slug, ...answered } = answers.read
   const input = {
+    ...trust.settings,
     ...settings.read,
     slug,
     preset: preset.name,
@@ -123,13 +156,42 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
     }
     await providers.connect(input, options)
   } catch (error) {
-    return await showConnectForm(page, preset, withProblems(values, error, [...fields, ...questions]))
+    const shown = [...fields, ...questions, ...trustFields(preset)]
+    return await showConnectForm(page, preset, withProblems(values, error, shown))
   }
-  redirectTo(page, `/${input.slug}`, { done: 'connected' })
+  redirectTo(page, `/${input.slug}/test-sign-in`, { done: 'connected' })
+}
+
+/** Discovery finds the tenant that owns a domain. So its administrators also assign the domain's addresses. */
+function tenantDomain({ req }: AdminRequest): string[] {
+  const tenant = textOf(req.body, 'answer.tenant').toLowerCase()
+  return emailDomain.safeParse(tenant).success ? [tenant] : []
+}
+
+const trustFields = (preset: Preset) => [{ name: 'trust' }, domainsField(preset)]
+
+const presetFor = ({ preset }: Provider) => presetOf(preset) ?? generic
+
+async function showTrustForm(page: AdminRequest, provider: Provider, form: FilledForm): Promise<void> {
+  await showForm(page, 'trust', form, { provider, ...trustLocals(page, presetFor(provider)) })
+}
+
+async function saveTrust(page: AdminRequest, provider: Provider): Promise<void> {
+  const { values, errors, settings } = readTrust(page, presetFor(provider))
+  if (Object.keys(errors).length > 0) return await showTrustForm(page, provider, { values, errors })
+  const version = Number(textOf(page.req.body, 'version'))
+  try {
+    await page.providers.update(provider.slug, settings, { ...page.options, version })
+  } catch (error) {
+    const fields = trustFields(presetFor(provider))
+    return await showTrustForm(page, provider, withProblems(values, error, fields))
+  }
+  redirectTo(page, `/${provider.slug}/test-sign-in`, { done: 'saved' })
 }
 
 function questionsOf({ asks }: Preset): FormField[] {
-  const questions = asks.map(({ name, label, hint, example, required = true, read }) => ({
+  const shown = asks.filter(({ askedAsTrust }) => !askedAsTrust)
+  const questions = shown.map(({ name, label, hint, example, required = true, read }) => ({
     name: `answer.${name}`,
     label,
     control: 'text' as const,
@@ -158,6 +220,7 @@ const slugField: FormField = {
 async function save(page: AdminRequest, provider: Provider): Promise<void> {
   const { options, providers, req } = page
   const fields = fieldsOf(provider)
+  restoreSecrets(page)
   const { values, read, empty, errors } = readFields(req.body, fields)
   const version = Number(textOf(req.body, 'version'))
   if (version !== provider.version) return await showConflict(page, provider, values)

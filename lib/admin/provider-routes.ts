@@ -4,7 +4,7 @@ import { ProviderTestError } from '../management/save-provider.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Check, describeHealth, type Provider } from '../providers/provider.ts'
-import { type ProviderChanges, settingFacts } from '../providers/settings.ts'
+import type { ProviderChanges } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { DAY } from '../shared/time.ts'
@@ -19,8 +19,11 @@ import {
   textOf,
   withProvider,
 } from './admin-request.ts'
+import { chartOf } from './chart.ts'
+import { factGroups } from './form.ts'
 import { count, maxCounted, providerBadge } from './format.ts'
-import { providerStates } from './provider-status.ts'
+import { providerStatus } from './provider-status.ts'
+import { remedyOf } from './remedies.ts'
 
 type ProviderAct = readonly [Message, (page: AdminRequest, slug: string) => Promise<unknown>]
 
@@ -62,7 +65,9 @@ async function retireProvider({ providers, options, req }: AdminRequest, slug: s
 }
 
 async function moveProvider({ providers, options, req }: AdminRequest, slug: string): Promise<void> {
-  await providers.move(slug, textOf(req.body, 'direction') === 'up' ? 'up' : 'down', options)
+  const position = textOf(req.body, 'position')
+  const direction = textOf(req.body, 'direction') === 'up' ? 'up' : 'down'
+  await providers.move(slug, position === '' ? direction : Number(position), options)
 }
 
 function actHandler(name: string, [message, act]: ProviderAct): AdminHandler {
@@ -115,8 +120,9 @@ async function showProvider(
   const { slug, preset } = provider
   const countsAll = textOf(page.req.query, 'count') === 'all'
   const signsKeys = provider.clientAuthentication === 'private_key_jwt'
-  const [activities, refusedLogouts, affected, keys] = await Promise.all([
+  const [activities, counts, refusedLogouts, affected, keys] = await Promise.all([
     page.history.activity({ ...page.options, slugs: [slug] }),
+    page.history.countsByDay(page.options.portal, [slug]),
     page.history.refusedLogoutTokens(page.options.portal, slug),
     countAffected(page, provider, countsAll ? undefined : maxCounted),
     signsKeys ? readKeys(page, slug) : { keys: [] },
@@ -128,12 +134,14 @@ async function showProvider(
   const locals = {
     provider,
     describeHealth,
-    settingFacts,
+    groups: factGroups(provider),
     vouching: describeVouching(provider),
     presetName: presetOf(preset)?.displayName ?? preset,
     mark: providerBadge(provider),
-    states: providerStates(provider, activity, new Date()),
+    status: providerStatus(provider, activity, new Date()),
+    chart: chartOf(counts.get(slug) ?? []),
     activity,
+    lastRemedy: activity?.lastFailure && remedyOf(activity.lastFailure.detail, preset),
     refusedLogouts,
     tested: withRefusedLogouts(failure.checks ?? provider.lastTest?.checks, refusedLogouts),
     ...affected,
@@ -142,11 +150,16 @@ async function showProvider(
     ...keys,
     signsKeys,
     urls: urlsToEnter(page, provider),
-    consentHref: presetOf(preset)?.adminConsent && page.urls.path(`/login/${slug}/admin-consent`),
+    consentHref: consentHref(page, provider),
     tomorrow: new Date(Date.now() + DAY).toISOString().slice(0, 10),
     ...failure,
   }
   await showPage(page, 'provider', locals, failure.problem === undefined ? 200 : 422)
+}
+
+/** The page where an administrator of the provider consents for everyone. `undefined`: the provider has none. */
+export function consentHref({ urls }: AdminRequest, { preset, slug }: Provider): string | undefined {
+  return presetOf(preset)?.adminConsent && urls.path(`/login/${slug}/admin-consent`)
 }
 
 /** The only logout that a preset supports is shown before it is turned on. */

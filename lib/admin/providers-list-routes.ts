@@ -1,18 +1,25 @@
 import { providersPerPage } from '../providers/providers-table.ts'
-import { ManagementError } from '../shared/errors.ts'
+import { SECOND, withTimeout } from '../shared/time.ts'
 import { readSearch } from '../sign-in/picker-route.ts'
 import { queryString } from '../web/urls.ts'
 import { type AdminRequest, type AdminRoutes, redirectTo, showPage, textOf } from './admin-request.ts'
+import { chartOf } from './chart.ts'
 import { providerBadge } from './format.ts'
-import { allEnabledFailed, providerStates } from './provider-status.ts'
+import { allEnabledFail, providerStatus } from './provider-status.ts'
 
-/** No further test starts after this time, so that neither the browser nor a proxy gives up on the page. */
-const testAllTimeoutMs = 20_000
-/** More than fit into that time. */
-const maxTested = 1000
+/** Longer lists have a search. */
+const searchAbove = 10
+/** No provider has this name. */
+const progressPath = '/providers/test'
+/** So that a few providers need no page that shows the progress. */
+export const waitForEndMs = 3 * SECOND
 
-/** `GET /`: the providers in the order of the login page, page by page. `POST /test`: tests all of them. */
-export const providersListRoutes: AdminRoutes = { 'GET /': showProviders, 'POST /test': testAll }
+/** `GET /`: the providers in the order of the login page, page by page. `POST /test`: tests all; `GET /providers/test` shows how far it is. */
+export const providersListRoutes: AdminRoutes = {
+  'GET /': showProviders,
+  'GET /providers/test': showTestProgress,
+  'POST /test': testAll,
+}
 
 async function showProviders(page: AdminRequest): Promise<void> {
   const { history, options, providers, req } = page
@@ -25,17 +32,23 @@ async function showProviders(page: AdminRequest): Promise<void> {
   ])
   const shown = found.slice(0, providersPerPage)
   const hasMore = found.length > shown.length
-  const activities = await history.activity({ ...options, slugs: shown.map(({ slug }) => slug) })
+  const slugs = shown.map(({ slug }) => slug)
+  const [activities, counts] = await Promise.all([
+    history.activity({ ...options, slugs }),
+    history.countsByDay(options.portal, slugs),
+  ])
   const now = new Date()
   const rows = shown.map((provider, at) => {
     // The recommended provider is always first. Among the results of a search, a neighbour is not the next one.
     const canMove = search === undefined && !provider.recommended
     const before = at === 0 ? after : shown[at - 1]
+    const activity = activities.get(provider.slug)
     return {
       provider,
       mark: providerBadge(provider),
-      states: providerStates(provider, activities.get(provider.slug), now),
-      activity: activities.get(provider.slug),
+      status: providerStatus(provider, activity, now),
+      chart: chartOf(counts.get(provider.slug) ?? []),
+      lastSignInAt: activity?.lastSignInAt,
       canMoveUp: canMove && before !== undefined && !before.recommended,
       canMoveDown: canMove && at < found.length - 1,
     }
@@ -49,27 +62,33 @@ async function showProviders(page: AdminRequest): Promise<void> {
     search,
     from: { from: 'list', ...(search && { q: search }), ...(after && { after: after.slug }) },
     isComplete,
+    hasSearch: !isComplete || rows.length > searchAbove,
     nextHref: hasMore && listHref({ q: search, after: shown.at(-1)?.slug }),
     firstHref: after && listHref({ q: search }),
-    allFail: isComplete && allEnabledFailed(shown),
+    allFail: isComplete && allEnabledFail(rows.map(({ status }) => status)),
   })
 }
 
 async function testAll(page: AdminRequest): Promise<void> {
   const { options, providers } = page
-  const waiting = await providers.list({ ...options, most: maxTested })
-  const until = Date.now() + testAllTimeoutMs
-  const testSome = async () => {
-    for (let next = waiting.shift(); next; next = Date.now() < until ? waiting.shift() : undefined) {
-      try {
-        await providers.test(next.slug, options)
-      } catch (error) {
-        // The provider has just been removed, or its secret cannot be unsealed. Test the others anyway.
-        if (!(error instanceof ManagementError)) throw error
-      }
-    }
-  }
-  // Four at a time: a test may take seconds, and sign-ins need connections, too.
-  await Promise.all([testSome(), testSome(), testSome(), testSome()])
-  redirectTo(page, '/', { done: waiting.length === 0 ? 'tested' : 'testedSome' })
+  const { finished } = await providers.testAll(options)
+  await withTimeout(waitForEndMs, finished).catch(() => {})
+  await showTestProgress(page)
+}
+
+/** The page loads itself again until the tests have ended, on whatever instance they run. */
+async function showTestProgress(page: AdminRequest): Promise<void> {
+  const { options, providers, req } = page
+  const progress = await providers.testProgress(options)
+  if (!progress) return redirectTo(page, '/', { done: 'tested' })
+  if (req.method === 'POST') return redirectTo(page, progressPath, {})
+  await showPage(page, 'progress', {
+    ...progress,
+    title: 'Testing all providers',
+    here: 'providers',
+    things: 'providers tested',
+    backHref: `${req.baseUrl}/`,
+    back: 'Providers',
+    refreshHref: req.baseUrl + progressPath,
+  })
 }

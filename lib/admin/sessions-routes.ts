@@ -1,9 +1,12 @@
 import type { SessionFilter } from '../management/sessions-api.ts'
 import { providersPerPage } from '../providers/providers-table.ts'
 import { listLimit } from '../sessions/sessions-table.ts'
-import { ManagementError } from '../shared/errors.ts'
+import { CheckError, ManagementError } from '../shared/errors.ts'
 import { sentence } from '../shared/sanitize-text.ts'
+import { withTimeout } from '../shared/time.ts'
 import { normaliseEmail } from '../users/email-address.ts'
+import type { User } from '../users/user-directory.ts'
+import { maxUsersFound } from '../users/users-table.ts'
 import {
   type AdminHandler,
   type AdminRequest,
@@ -14,17 +17,22 @@ import {
   showPage,
   textOf,
 } from './admin-request.ts'
+import { waitForEndMs } from './providers-list-routes.ts'
 
-/** Rows on a page. An administrator who looks for one session searches for its user. */
-const maxRows = 200
+const pageSize = 50
 
-/** `/sessions`: the active sessions of a user or a provider. Ends one of them, or all after a confirmation. */
+/**
+ * `/sessions`: the active sessions of the portal, of a user or of a provider, newest first. Ends one of them, or all after a
+ * confirmation, and unlinks an identity of a user.
+ */
 export const sessionsRoutes: AdminRoutes = {
   'GET /sessions': withErrorsOnForm(showSessions),
   // A POST keeps e-mail addresses out of access logs.
   'POST /sessions': withErrorsOnForm(findSessions),
   'GET /sessions/end': withErrorsOnForm(confirmEnd),
   'POST /sessions/end': withErrorsOnForm(endSessions),
+  'GET /sessions/ending': withErrorsOnForm(showEnding),
+  'GET /sessions/unlink': withErrorsOnForm(confirmUnlink),
   'POST /sessions/identity': withErrorsOnForm(decideIdentity),
 }
 
@@ -40,35 +48,73 @@ function withErrorsOnForm(handle: AdminHandler): AdminHandler {
   }
 }
 
-async function showForm(page: AdminRequest, problem?: string): Promise<void> {
+async function showForm(page: AdminRequest, problem?: string, found?: readonly User[]): Promise<void> {
   const { options, providers, req } = page
-  const suggested = await providers.list({ ...options, most: providersPerPage })
-  const slugs = suggested.map(({ slug }) => slug)
-  const asked = { user: textOf(req.body, 'user'), provider: textOf(req.body, 'provider') }
-  await showPage(page, 'sessions', { slugs, asked, problem }, problem === undefined ? 200 : 422)
+  const [suggested, listed] = await Promise.all([
+    providers.list({ ...options, most: providersPerPage }),
+    found ? { sessions: [] } : listSessions(page, undefined),
+  ])
+  const locals = {
+    slugs: suggested.map(({ slug }) => slug),
+    asked: { user: textOf(req.body, 'user'), provider: textOf(req.body, 'provider') },
+    problem,
+    found: found?.slice(0, maxUsersFound),
+    foundMore: found !== undefined && found.length > maxUsersFound,
+    ...listed,
+  }
+  await showPage(page, 'sessions', locals, problem === undefined ? 200 : 422)
 }
 
 async function showSessions(page: AdminRequest): Promise<void> {
   const filter = readSessionFilter(page.req.query)
   if (!filter) return await showForm(page)
-  const [sessions, described] = await Promise.all([
-    page.sessionsApi.list(filter, page.options),
+  const [listed, described] = await Promise.all([
+    listSessions(page, filter),
     describeFilter(page, filter, listLimit + 1),
   ])
   const identities = await identitiesOf(page, filter.userId)
-  // Up to that many rows, the list is complete, and does not count sessions that Redis has evicted.
-  const all = described.all > listLimit ? described.all : sessions.length
-  const shown = sessions.slice(0, maxRows)
-  await showPage(page, 'sessions-of', { ...described, ...identities, all, listLimit, sessions: shown })
+  // If all fit on one page, the list does not count sessions that Redis has evicted.
+  const all = listed.firstHref || listed.nextHref ? described.all : listed.sessions.length
+  await showPage(page, 'sessions-of', { ...described, ...identities, all, listLimit, ...listed })
+}
+
+/** One page of sessions with the names of their users and providers. @param filter omitted: all of the portal */
+async function listSessions(page: AdminRequest, filter: SessionFilter | undefined) {
+  const { options, providers, req, sessionsApi, users } = page
+  const before = textOf(req.query, 'before')
+  const { sessions, next } = await sessionsApi.page(filter, { before, size: pageSize }, options)
+  const slugs = [...new Set(sessions.flatMap(({ provider }) => provider ?? []))]
+  const [people, connected] = await Promise.all([
+    users.findAll(filter?.userId === undefined ? sessions.map(({ userId }) => userId) : [], options.portal),
+    slugs.length > 0 ? providers.list({ ...options, slugs }) : [],
+  ])
+  const query = filter && filterQuery(filter)
+  const href = (more: Record<string, string>) =>
+    `${req.baseUrl}/sessions?${new URLSearchParams({ ...query, ...more })}`
+  return {
+    sessions: sessions.map((session) => ({
+      ...session,
+      user: people.get(session.userId),
+      providerName: connected.find(({ slug }) => slug === session.provider)?.displayName ?? session.provider,
+    })),
+    firstHref: before === '' ? undefined : href({}),
+    nextHref: next && href({ before: next }),
+  }
 }
 
 async function findSessions(page: AdminRequest): Promise<void> {
+  const { options, req, users } = page
+  // A part of a name finds several people.
   const filter = readPostedFilter(page)
   if (filter.userId === undefined) return redirectToSessions(page, filter)
   const userId = await findUserId(page, filter.userId)
-  if (userId === undefined)
-    throw new ManagementError('not_found', 'no user with this address or ID, and no active session')
-  redirectToSessions(page, { userId })
+  if (userId !== undefined) return redirectToSessions(page, { userId })
+  const found = await users.search(textOf(req.body, 'user'), options.portal)
+  const [only] = found
+  if (!only)
+    throw new ManagementError('not_found', 'no user with this name, address or ID, and no active session')
+  if (found.length === 1) return redirectToSessions(page, { userId: String(only.id) })
+  await showForm(page, undefined, found)
 }
 
 /** @param text an e-mail address or an id, also of a user who is no longer in the directory but has a session */
@@ -96,22 +142,67 @@ async function endSessions(page: AdminRequest): Promise<void> {
     const hasEnded = await sessionsApi.end(id, options)
     return redirectToSessions(page, filter, hasEnded ? 'sessionEnded' : 'sessionsOver')
   }
-  await sessionsApi.endAll(filter, options)
-  redirectToSessions(page, filter, 'sessionsEnded')
+  const { id: ending, finished } = await sessionsApi.beginEnding(filter, options)
+  // Many sessions take longer. An instance that dies meanwhile is no loss: another one finishes.
+  const ended = await withTimeout(waitForEndMs, finished).catch((error: unknown) => {
+    if (!(error instanceof CheckError) || error.code !== 'timeout') throw error
+  })
+  if (ended !== undefined) return redirectToSessions(page, filter, 'sessionsEnded')
+  redirectTo(page, '/sessions/ending', { ...filterQuery(filter), id: ending })
 }
 
-const identityActions = { accept: 'accepted', keepSeparate: 'separate', allow: 'allowed' } as const
+/** The page loads itself again until the sessions have ended. */
+async function showEnding(page: AdminRequest): Promise<void> {
+  const { options, req, sessionsApi } = page
+  const filter = readSessionFilter(req.query)
+  if (!filter) throw pageUnknown()
+  const id = textOf(req.query, 'id')
+  const progress = await sessionsApi.endingProgress(id, options)
+  if (!progress) return redirectToSessions(page, filter, 'sessionsEnded')
+  const query = filterQuery(filter)
+  const href = (path: string, more?: object) =>
+    `${req.baseUrl}${path}?${new URLSearchParams({ ...query, ...more })}`
+  await showPage(page, 'progress', {
+    ...progress,
+    title: 'Ending sessions',
+    here: 'sessions',
+    things: 'sessions ended',
+    backHref: href('/sessions'),
+    back: 'Sessions',
+    refreshHref: href('/sessions/ending', { id }),
+  })
+}
+
+/** Asks before a user loses a sign-in method. */
+async function confirmUnlink(page: AdminRequest): Promise<void> {
+  const { req } = page
+  const filter = readSessionFilter(req.query)
+  if (filter?.userId === undefined) throw pageUnknown()
+  const { linked } = await identitiesOf(page, filter.userId)
+  const identity = linked.find(({ id }) => id === textOf(req.query, 'id'))
+  if (!identity) throw new ManagementError('not_found', 'this account is no longer linked')
+  const described = await describeFilter(page, filter, listLimit + 1)
+  await showPage(page, 'unlink', { ...described, identity, isLast: linked.length === 1 })
+}
+
+const identityActions = {
+  accept: 'accepted',
+  keepSeparate: 'separate',
+  allow: 'allowed',
+  unlink: 'unlinked',
+} as const
 
 async function decideIdentity(page: AdminRequest): Promise<void> {
   const { identities, options, req } = page
   const filter = readPostedFilter(page)
   const action = textOf(req.body, 'action') as keyof typeof identityActions
   if (!Object.hasOwn(identityActions, action)) throw pageUnknown()
-  await identities[action](textOf(req.body, 'id'), options)
+  if (action === 'unlink') await identities.unlink(filter.userId ?? '', textOf(req.body, 'id'), options)
+  else await identities[action](textOf(req.body, 'id'), options)
   redirectToSessions(page, filter, identityActions[action])
 }
 
-async function identitiesOf(page: AdminRequest, userId: string | undefined): Promise<object> {
+async function identitiesOf(page: AdminRequest, userId: string | undefined) {
   const { identities, options, providers } = page
   if (userId === undefined) return { linked: [], blocked: [] }
   const [linked, blocked] = await Promise.all([

@@ -19,6 +19,7 @@ import * as sessionEndings from './migrations/011-session-endings.ts'
 import * as providerHealth from './migrations/012-provider-health.ts'
 import * as providerMarks from './migrations/013-provider-marks.ts'
 import * as showOnPicker from './migrations/014-show-on-picker.ts'
+import * as adminPages from './migrations/015-admin-pages.ts'
 import { assertMysqlSettings, isMysql } from './mysql.ts'
 
 interface Migration {
@@ -43,6 +44,7 @@ const migrations: Migration[] = [
   { name: '012-provider-health', ...providerHealth },
   { name: '013-provider-marks', ...providerMarks },
   { name: '014-show-on-picker', ...showOnPicker },
+  { name: '015-admin-pages', ...adminPages },
 ]
 
 const migrationSource: Knex.MigrationSource<Migration> = {

@@ -4,6 +4,7 @@ import type { ActOptions } from '../shared/act-options.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { DAY } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import { countsByDay, type DayCount } from './event-counts.ts'
 import type { EventKind } from './event-types.ts'
 
 /** An event as stored. A field that its kind does not have is `undefined`. */
@@ -63,6 +64,13 @@ export interface Activity {
   consentMissingAt: string | undefined
   /** The same, as a browser reported it: anybody can send such a report. */
   consentReportedAt: string | undefined
+  /**
+   * Number of sign-ins since the last successful one that failed because of the provider or its settings, up to 1,000. Anybody can
+   * add to it by sending invalid codes.
+   */
+  failuresSince: number
+  /** The newest refused sign-in of any kind, as it is stored. */
+  lastFailure: StoredEvent | undefined
 }
 
 /** Logout tokens that were refused for one reason. */
@@ -121,11 +129,7 @@ export class HistoryApi {
       return { events: [], next: undefined }
     // No index serves all filters together, so the others apply to a bounded number of events.
     const limit = others.length > 0 ? maxSearchedEvents : pageSize + 1
-    const query = this.#knex('sso_events')
-      .select('id', 'at', 'kind', 'portal', 'provider', 'reference', 'actor', 'detail')
-      .select({ userId: 'user_id', clientAddress: 'client_address' })
-      .where({ portal })
-      .limit(limit)
+    const query = this.#events().where({ portal }).limit(limit)
     selectRange(query, isPostgres(this.#knex), indexed, readRange(filter))
     const rows: Row[] = await query
     const found = rows.filter((row) => others.every(([field, value]) => row[field] === value))
@@ -203,32 +207,42 @@ export class HistoryApi {
         (select max(at) from sso_events where ${newestOf(ofProvider('provider-sign-in-tested'), 'p.created_at')}
           and detail like '%"outcome":"passed"%') as test_sign_in_at`),
       )
-    const failures = laterOf(
+    const since = laterOf(
       'p.created_at',
       laterOf("coalesce(last_sign_in, '')", "coalesce(test_sign_in_at, '')"),
     )
     const bounded = this.#knex
       .from(seen.as('p'))
       .select('p.*')
-      .select(this.#knex.raw(`${failures} as failures_since`))
+      .select(this.#knex.raw(`${since} as failures_since`))
     const rows: ActivityRow[] = await this.#knex
       .from(bounded.as('p'))
       .select('slug', 'last_sign_in', 'sign_ins')
       .select(
         this.#knex.raw(`${lastConsentFailure('not like')} as consent_missing_at`),
         this.#knex.raw(`${lastConsentFailure('like')} as consent_reported_at`),
+        this.#knex.raw(`${failuresSince} as failures_since_success`),
+        this.#knex.raw(`${lastFailureId} as last_failure_id`),
       )
-    return new Map(
-      rows.map(({ slug, last_sign_in, sign_ins, consent_missing_at, consent_reported_at }) => [
-        slug,
-        {
-          lastSignInAt: last_sign_in ?? undefined,
-          signIns: Number(sign_ins),
-          consentMissingAt: consent_missing_at ?? undefined,
-          consentReportedAt: consent_reported_at ?? undefined,
-        },
-      ]),
-    )
+    const failures = await this.#withIds(rows.flatMap(({ last_failure_id }) => last_failure_id ?? []))
+    return new Map(rows.map((row) => [row.slug, toActivity(row, failures)]))
+  }
+
+  /** The sign-ins and failures of the last 30 days. @param slugs omitted: of the whole portal, under the empty slug. @internal */
+  async countsByDay(portal: string, slugs?: readonly string[]): Promise<Map<string, DayCount[]>> {
+    return await countsByDay(this.#knex, portal, slugs)
+  }
+
+  async #withIds(ids: readonly string[]): Promise<StoredEvent[]> {
+    if (ids.length === 0) return []
+    const rows: Row[] = await this.#events().whereIn('id', ids)
+    return rows.map(fromRow)
+  }
+
+  #events(): Knex.QueryBuilder {
+    return this.#knex('sso_events')
+      .select('id', 'at', 'kind', 'portal', 'provider', 'reference', 'actor', 'detail')
+      .select({ userId: 'user_id', clientAddress: 'client_address' })
   }
 }
 
@@ -239,6 +253,19 @@ interface ActivityRow {
   sign_ins: number | string
   consent_missing_at: string | null
   consent_reported_at: string | null
+  failures_since_success: number | string
+  last_failure_id: string | null
+}
+
+function toActivity(row: ActivityRow, failures: readonly StoredEvent[]): Activity {
+  return {
+    lastSignInAt: row.last_sign_in ?? undefined,
+    signIns: Number(row.sign_ins),
+    consentMissingAt: row.consent_missing_at ?? undefined,
+    consentReportedAt: row.consent_reported_at ?? undefined,
+    failuresSince: Number(row.failures_since_success),
+    lastFailure: failures.find(({ id }) => id === row.last_failure_id),
+  }
 }
 
 /** Condition for events of the outer statement's provider `p`; index `sso_events_provider`. */
@@ -255,6 +282,16 @@ function lastConsentFailure(reportedByBrowser: 'like' | 'not like'): string {
     and at > p.failures_since
     and detail like '%"code":"consent_missing"%' and detail ${reportedByBrowser} '%"reportedBy":"browser"%')`
 }
+
+/** Failures that are not the user's: the provider, its settings or its responses caused them. */
+const failuresSince = `(select count(*) from sso_events where ${newestOf(ofProvider('sign-in-failed'), 'p.failures_since')}
+    and at > p.failures_since and detail not like '%"reportedBy":"browser"%'
+    and (${['provider_unavailable', 'provider_error', 'response_invalid', 'subject_constant']
+      .map((code) => `detail like '%"code":"${code}"%'`)
+      .join(' or ')}))`
+
+const lastFailureId = `(select id from sso_events where ${ofProvider('sign-in-failed')} and at >= p.created_at
+    order by at desc limit 1)`
 
 /** The last thousand events that meet a condition. One bound of `at`, because SQLite uses only one for the index. */
 function newestOf(condition: string, since: string): string {

@@ -90,8 +90,11 @@ export interface IdentityReplacedEvent extends UserEventFields<'identity-replace
   actor?: string | undefined
 }
 
-/** A user removed an identity. */
-export interface IdentityUnlinkedEvent extends UserEventFields<'unlinked'> {}
+/** A user or an administrator removed an identity. */
+export interface IdentityUnlinkedEvent extends UserEventFields<'unlinked'> {
+  /** Id of the administrator who removed it. */
+  actor?: string | undefined
+}
 
 /** A new subject of an Entra account was linked to the user who has this account: same issuer, tenant id and object id. */
 export interface IdentityRelinkedEvent extends UserEventFields<'identity-relinked'> {}

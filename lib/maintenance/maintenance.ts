@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { countEvents } from '../events/event-counts.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
 import type { HealthProbes } from '../health/health-probes.ts'
@@ -100,6 +101,7 @@ export function createMaintenance(
     'delete logout tokens': () => deleteInBatches(core, 'sso_logout_tokens', 'expires_at', HOUR),
     'delete one-time links': () => deleteInBatches(core, 'sso_one_time_links', 'expires_at', DAY),
     'delete redeemed codes': () => deleteInBatches(core, 'sso_redeemed_codes', 'expires_at', HOUR),
+    'count events': () => countEvents(core),
     'delete events': () => deleteInBatches(core, 'sso_events', 'at', retentionDays * DAY),
   } satisfies Record<string, Task>
   return new Maintenance(core, reportingOutages(tasks, core.breakers.database.outage))

@@ -5,7 +5,7 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { ConnectedProviders } from '../sign-in/connected-providers.ts'
 import type { Core } from '../web/core.ts'
 
-export interface ManagementContext extends Pick<Core, 'knex' | 'logger' | 'urls'> {
+export interface ManagementContext extends Pick<Core, 'clock' | 'knex' | 'logger' | 'urls'> {
   events: EventLog
   outbound: HttpClients
   providersTable: ProvidersTable

@@ -5,6 +5,8 @@ import type { LinkedIdentity } from '../users/identities-table.ts'
 import type { Users } from '../users/users.ts'
 import type { ManagementContext } from './context.ts'
 
+const linkIdPattern = /^[\da-f-]{36}$/
+
 /** The identities that are linked to users, and those that must not be linked through an e-mail address. */
 export class IdentitiesApi {
   readonly #context: ManagementContext
@@ -72,9 +74,30 @@ export class IdentitiesApi {
     await this.#recordBlock(blocked, actor, 'allowed')
   }
 
+  /**
+   * Unlinks an identity of a user, with all links of the same Entra account, also the last one. Its sessions end. The e-mail address
+   * does not link it again, until `allow`.
+   *
+   * @param userId the identity must be theirs
+   * @param id of a linked identity
+   * @throws ManagementError `not_found` if the user has no such identity
+   */
+  async unlink(userId: string, id: string, options: ActOptions = {}): Promise<void> {
+    const { portal, actor } = resolveActOptions(options, this.#portal)
+    const unlinked = linkIdPattern.test(id) ? await this.#users.identities.unlink(portal, userId, id) : 'gone'
+    if (typeof unlinked === 'string')
+      throw new ManagementError('not_found', `the user has no linked identity "${id}"`)
+    const { identity, subjects } = unlinked
+    const { issuer, providerId } = identity
+    // A sign-in that is under way finds no link when it reads it again, and ends itself.
+    for (const subject of subjects) await this.#context.sessions.endAll({ portal, issuer, subject })
+    const provider = await this.#slugOf(providerId, portal)
+    await this.#context.events.record({ kind: 'unlinked', portal, userId, provider, actor })
+  }
+
   async #get(id: string, portal: string): Promise<BlockedIdentity> {
     // Another text never reaches the database: PostgreSQL fails on a NUL.
-    const blocked = /^[\da-f-]{36}$/.test(id) ? await this.#users.blocked.get(portal, id) : undefined
+    const blocked = linkIdPattern.test(id) ? await this.#users.blocked.get(portal, id) : undefined
     if (!blocked) throw notFound(id)
     return blocked
   }

@@ -19,29 +19,38 @@ export interface DisableOptions extends ActOptions {
 
 const maxTestAgeHours = 12
 
+/** The reason why a provider cannot be enabled yet. `no_user`: its test sign-in ended without an existing user. */
+export type EnableObstacle = 'untested' | 'outdated' | 'no_user'
+
 /**
  * The first provider of a portal replaces the classic login: with a wrong one, its administrator would be locked out with
  * all users. So its test sign-in must be recent and end with an existing user.
  *
  * @param first whether no other provider of the portal is enabled
- * @throws ManagementError `not_allowed` that says what to do
  */
+export function findObstacle(
+  { testSignInAt, testSignInUserId }: Provider,
+  first: boolean,
+): EnableObstacle | undefined {
+  if (testSignInAt === undefined) return 'untested'
+  if (!first) return undefined
+  if (Date.now() - Date.parse(testSignInAt) > maxTestAgeHours * HOUR) return 'outdated'
+  return testSignInUserId === undefined ? 'no_user' : undefined
+}
+
+/** @throws ManagementError `not_allowed` that says what to do */
 export function assertTestedSignIn(provider: Provider, first: boolean): void {
-  const { slug, testSignInAt, testSignInUserId } = provider
+  const obstacle = findObstacle(provider, first)
+  if (obstacle === undefined) return
+  const { slug } = provider
   const instead = `run a test sign-in (admin pages, or \`portal-sso providers test-sign-in ${slug}\`), or enable it without one on purpose`
-  const notAllowed = (message: string) => new ManagementError('not_allowed', message)
-  if (testSignInAt === undefined)
-    throw notAllowed(`no test sign-in has passed with the current settings of "${slug}": ${instead}`)
-  if (!first) return
   const lockOut = 'it would be the only sign-in method and replace the classic login'
-  if (Date.now() - Date.parse(testSignInAt) > maxTestAgeHours * HOUR)
-    throw notAllowed(
-      `the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`,
-    )
-  if (testSignInUserId === undefined)
-    throw notAllowed(
-      `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and a user has (\`portal-sso users add\` adds one to the built-in table), or enable it without a test sign-in on purpose`,
-    )
+  const messages = {
+    untested: `no test sign-in has passed with the current settings of "${slug}": ${instead}`,
+    outdated: `the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`,
+    no_user: `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and a user has (\`portal-sso users add\` adds one to the built-in table), or enable it without a test sign-in on purpose`,
+  }
+  throw new ManagementError('not_allowed', messages[obstacle])
 }
 
 /** How many users depend on a provider. */

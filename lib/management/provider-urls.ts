@@ -1,3 +1,4 @@
+import type { PortalUrlName } from '../providers/presets/preset.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { SettingsInput } from '../providers/settings.ts'
@@ -16,56 +17,70 @@ export interface ProviderUrl {
   template: string
 }
 
-/** @param provider may not be connected yet */
+interface UrlContext {
+  providers: ProvidersApi
+  urls: PortalUrls
+}
+
+/** The URLs that the provider's console asks for. @param provider may not be connected yet */
 export function providerUrls(
-  { providers, urls }: { providers: ProvidersApi; urls: PortalUrls },
+  context: UrlContext,
   provider: Pick<Provider, 'slug' | 'preset'> & SettingsInput,
   portal: string,
 ): ProviderUrl[] {
-  const { slug, clientAuthentication, frontChannelLogout } = provider
+  const { clientAuthentication, frontChannelLogout, preset } = provider
+  const all = urlsByUse(context, provider, portal)
+  const own = presetOf(preset)?.urls ?? usualUrls
+  // Those that only a setting requires follow the ones that the console always asks for.
+  const { frontChannelLogoutUri, jwksUri } = usualUrls
+  const shown = { ...own, frontChannelLogoutUri, jwksUri, ...own }
+  const needed = {
+    frontChannelLogoutUri: frontChannelLogout,
+    jwksUri: clientAuthentication === 'private_key_jwt',
+  }
+  return Object.entries(shown).flatMap(([name, { label, hint = '' }]) => {
+    const url = all[name as PortalUrlName]
+    const isNeeded = name in needed ? needed[name as keyof typeof needed] : true
+    return url && isNeeded ? [{ name, label, hint, ...url }] : []
+  })
+}
+
+/** All URLs of a provider, whatever its console asks for. */
+export function urlsByUse(
+  { providers, urls }: UrlContext,
+  { slug, preset }: Pick<Provider, 'slug' | 'preset'>,
+  portal: string,
+): Partial<Record<PortalUrlName, Pick<ProviderUrl, 'value' | 'template'>>> {
   const options = { portal }
-  const preset = presetOf(provider.preset)
-  const all: [name: string, label: string, hint: string, value: string | false | undefined][] = [
-    [
-      'redirectUri',
-      'Redirect URI',
-      'Required. Some consoles call it the callback URL.',
-      providers.redirectUri(slug, options),
-    ],
-    [
-      'adminConsentUri',
-      'Admin-consent redirect URI',
-      'A second redirect URI, for admin consent.',
-      preset?.adminConsent && urls.adminConsent(slug, portal),
-    ],
-    [
-      'postLogoutRedirectUri',
-      'Post-logout redirect URI',
-      'People return here after they sign out.',
-      providers.postLogoutRedirectUri(options),
-    ],
-    [
-      'backChannelLogoutUri',
-      'Back-channel logout URI',
-      'Optional. Signing out at the provider then ends the session here.',
-      providers.backChannelLogoutUri(slug, options),
-    ],
-    [
-      'frontChannelLogoutUri',
-      'Front-channel logout URI',
-      'Does the same through the browser. Turn on “Front-channel logout” (Advanced) first.',
-      frontChannelLogout && providers.frontChannelLogoutUri(slug, options),
-    ],
-    [
-      'jwksUri',
-      'JWKS URI',
-      'The provider fetches our public keys here.',
-      clientAuthentication === 'private_key_jwt' && providers.jwksUri(slug, options),
-    ],
-  ]
-  return all.flatMap(([name, label, hint, value]) =>
-    value ? [{ name, label, hint, value, template: value.replace(slugInUrl, '/$1/{slug}/$2') }] : [],
+  const values: Record<PortalUrlName, string | undefined> = {
+    redirectUri: providers.redirectUri(slug, options),
+    adminConsentUri: presetOf(preset)?.adminConsent && urls.adminConsent(slug, portal),
+    postLogoutRedirectUri: providers.postLogoutRedirectUri(options),
+    backChannelLogoutUri: providers.backChannelLogoutUri(slug, options),
+    frontChannelLogoutUri: providers.frontChannelLogoutUri(slug, options),
+    jwksUri: providers.jwksUri(slug, options),
+  }
+  const present = Object.entries(values).flatMap(([name, value]) =>
+    value === undefined ? [] : [[name, { value, template: value.replace(slugInUrl, '/$1/{slug}/$2') }]],
   )
+  return Object.fromEntries(present)
+}
+
+const usualUrls = {
+  redirectUri: { label: 'Redirect URI', hint: 'Required. The callback URL of the sign-in.' },
+  postLogoutRedirectUri: {
+    label: 'Post-logout redirect URI',
+    hint: 'People return here after they sign out.',
+  },
+  backChannelLogoutUri: {
+    label: 'Back-channel logout URI',
+    hint: 'Optional. Signing out at the provider then ends the session here.',
+  },
+  frontChannelLogoutUri: {
+    label: 'Front-channel logout URI',
+    hint: 'Does the same through the browser. Turn on “Front-channel logout” (Advanced) first.',
+  },
+  jwksUri: { label: 'JWKS URI', hint: 'The provider fetches our public keys here.' },
 }
 
 // Anchored at the end: the mount path may contain the slug, too.

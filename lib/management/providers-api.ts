@@ -31,6 +31,7 @@ import {
   updateProvider,
 } from './save-provider.ts'
 import type { ProviderTest } from './test-provider.ts'
+import { type Progress, startTestRun, testRunProgress } from './test-run.ts'
 
 /** Selects connected providers. Omitted: all. */
 export interface ProviderFilter {
@@ -47,6 +48,7 @@ export interface ProviderFilter {
 }
 
 const maxRetirementDelayMs = 366 * DAY
+const maxPlace = 100_000
 
 const now = () => new Date().toISOString()
 
@@ -113,6 +115,17 @@ export class ProvidersApi {
     const updated = await this.#saveDetected(provider, test)
     await providersTable.recordConnectionTest(updated, test.checks)
     return test
+  }
+
+  /** Tests the connection of all providers, after the response if need be. @internal */
+  async testAll(options: ActOptions = {}): Promise<{ finished: Promise<void> }> {
+    const { portal } = this.#resolve(options)
+    return await startTestRun(this.#context, portal, (slug) => this.test(slug, options))
+  }
+
+  /** How far `testAll` is, on whatever instance. `undefined`: it is not running. @internal */
+  async testProgress(options: ActOptions = {}): Promise<Progress | undefined> {
+    return await testRunProgress(this.#context, this.#resolve(options).portal)
   }
 
   /** Tests settings without saving them. @throws ManagementError `invalid`, `not_allowed` */
@@ -187,10 +200,22 @@ export class ProvidersApi {
     await this.#recordChange(first, { change: `order: ${slugs.join(', ')}` }, options)
   }
 
-  /** Moves it one place in the order of the login page. The recommended provider stays first. */
-  async move(slug: string, direction: 'up' | 'down', options: ActOptions = {}): Promise<void> {
-    await this.#context.providersTable.move(await this.get(slug, options), direction)
-    await this.#recordChange(slug, { change: `moved ${direction}` }, options)
+  /**
+   * Moves it in the order of the login page. The recommended provider stays first.
+   *
+   * @param to one place `up` or `down`, or the place on the login page, 1 at the top
+   * @throws ManagementError `invalid` for another place, `conflict` for a place of the recommended provider
+   */
+  async move(slug: string, to: 'up' | 'down' | number, options: ActOptions = {}): Promise<void> {
+    const { providersTable } = this.#context
+    const provider = await this.get(slug, options)
+    if (typeof to === 'string') await providersTable.move(provider, to)
+    else if (!Number.isInteger(to) || to < 1 || to > maxPlace)
+      throw new ManagementError('invalid', `enter a position from 1 to ${maxPlace.toLocaleString('en-GB')}`)
+    else if (provider.recommended) throw conflict(`"${slug}" is recommended, so it stays first`)
+    else await providersTable.moveTo(provider, to)
+    const change = typeof to === 'string' ? `moved ${to}` : `moved to position ${to}`
+    await this.#recordChange(slug, { change }, options)
   }
 
   /** Removed providers that can still be restored, the newest first. @param options.most at most so many; default all */

@@ -1,6 +1,8 @@
-import type { HttpClients } from '../oidc/http-client.ts'
+import { type HttpClients, isUnreachable } from '../oidc/http-client.ts'
 import { describeVouching } from '../oidc/vouches.ts'
 import { makeClientKeys } from '../providers/client-key.ts'
+import { guid, tenantIn } from '../providers/issuer.ts'
+import { readDomain } from '../providers/presets/preset.ts'
 import type { Check, Provider } from '../providers/provider.ts'
 import { slugTaken } from '../providers/providers-table.ts'
 import {
@@ -57,17 +59,68 @@ export async function testCandidate(candidate: TestInput, http: HttpClients): Pr
  * @throws ManagementError `invalid`, `not_allowed`
  */
 export async function readNewProvider(
-  { providersTable, urls }: SaveContext,
-  input: ProviderInput,
+  { outbound, providersTable, urls }: SaveContext,
+  given: ProviderInput,
   { portal, source }: ResolvedActOptions,
 ) {
+  const { input, tenantChecks } = await resolveTenants(given, outbound)
   const { slug, preset, enabled, settings } = readInput(input)
   assertMayReference(settings, source)
   const { clientSecretReference: reference } = settings
   const clientSecret =
     reference === undefined ? settings.clientSecret : await providersTable.readSecretReference(reference)
   const candidate = { ...settings, clientSecret, preset, redirectUri: urls.callback(slug, portal) }
-  return { slug, enabled, settings, candidate }
+  return { slug, enabled, settings, candidate, tenantChecks }
+}
+
+const readTenantDomain = readDomain('contoso.com')
+const tenantIssuer = /^(https?:\/\/[^/?#]+)\/([^/?#]+)\/v2\.0$/
+
+/** Replaces the domains that an administrator entered for tenants of Entra by their IDs, which the issuer in the tokens contains. */
+async function resolveTenants(input: ProviderInput, http: HttpClients) {
+  const tenantChecks: Check[] = []
+  if (input.preset !== 'entra') return { input, tenantChecks }
+  const [, origin = 'https://login.microsoftonline.com', named] =
+    tenantIssuer.exec(String(input.issuer ?? '')) ?? []
+  async function resolve(entered: string): Promise<string> {
+    const domain = readTenantDomain(entered)
+    if ('wrong' in domain) return entered
+    const id = await findTenant(`${origin}/${domain.answer}/v2.0`, input, http)
+    const message = `${domain.answer} belongs to the tenant ${id}`
+    tenantChecks.push({ name: 'tenant', result: 'ok', message })
+    return id
+  }
+  const tenants: string[] = []
+  const { tenant = input.answers?.tenant } = input
+  for (const word of String(tenant ?? '').match(/[^\s,;]+/g) ?? []) tenants.push(await resolve(word))
+  const issuer = named === undefined ? input.issuer : `${origin}/${await resolve(named)}/v2.0`
+  const answers = tenants.length > 0 ? { ...input.answers, tenant: tenants.join(' ') } : input.answers
+  return { input: { ...input, tenant: undefined, answers, issuer }, tenantChecks }
+}
+
+/**
+ * Attacker: a discovery document that names another server, which would receive the client secret. So only an ID is taken from it.
+ *
+ * @throws ManagementError `invalid` if the domain has no tenant
+ */
+async function findTenant(issuer: string, input: ProviderInput, http: HttpClients): Promise<string> {
+  const wrong = (message: string) =>
+    new ManagementError('invalid', [
+      { path: 'tenant', message: `${message}, or enter the Directory (tenant) ID` },
+    ])
+  const { proxy, certificateAuthority } = input
+  const network = { proxy: proxy ?? undefined, certificateAuthority: certificateAuthority ?? undefined }
+  const row = { preset: 'generic', issuer, clientId: '', metadataUrl: undefined }
+  // Loaded here, because only administrators need it.
+  const { discover } = await import('../oidc/discovery.ts')
+  const found = await discover(row, http.clientFor('candidate', network)).catch((error: unknown) => {
+    if (isUnreachable(error)) throw wrong(`${new URL(issuer).origin} did not respond: try again`)
+    return undefined
+  })
+  const tenant = tenantIn(found?.issuer ?? '') ?? ''
+  if (!guid.test(tenant) || found?.issuer !== issuer.replace(tenantIssuer, `$1/${tenant}/v2.0`))
+    throw wrong('Microsoft knows no organisation with this domain: check its spelling')
+  return tenant
 }
 
 /** Checks, discovers, tests and saves a new provider: the action behind admin pages, command line and code. */
@@ -78,7 +131,8 @@ export async function connectProvider(
 ): Promise<Provider> {
   const { events, logger, outbound, providersTable } = context
   const { portal, actor, source } = options
-  const { slug, enabled, settings: given, candidate } = await readNewProvider(context, input, options)
+  const read = await readNewProvider(context, input, options)
+  const { slug, enabled, settings: given, candidate, tenantChecks } = read
   if (await providersTable.find(portal, slug)) throw slugTaken(slug)
   const { settings, keyAlgorithms, checks } = await testAndResolve(given, candidate, outbound)
   const signsKeys = settings.clientAuthentication === 'private_key_jwt'
@@ -87,7 +141,7 @@ export async function connectProvider(
     { ...settings, portal, slug, preset: candidate.preset, enabled },
     { clientSecret: given.clientSecret, clientKeys },
   )
-  await providersTable.recordConnectionTest(provider, checks)
+  await providersTable.recordConnectionTest(provider, [...tenantChecks, ...checks])
   // The admin pages and the command line show it.
   if (source === 'code' && !actor.startsWith('cli')) {
     const { description, warning } = describeVouching(provider)

@@ -2,6 +2,7 @@ import { type SessionInfo, type SessionMatch, sessionDigestPattern } from '../se
 import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
 import type { ManagementContext } from './context.ts'
+import type { Progress } from './test-run.ts'
 
 /** Selects the sessions of a user, or those started with a provider: exactly one of the two, within one portal. */
 export type SessionFilter =
@@ -62,17 +63,55 @@ export class SessionsApi {
    * @throws ManagementError as `list`, so that a missing filter ends no session
    */
   async endAll(filter: SessionFilter, options: ActOptions = {}): Promise<number> {
+    return await (await this.beginEnding(filter, options)).finished
+  }
+
+  /** As `endAll`, but returns before the sessions have ended. @internal */
+  async beginEnding(
+    filter: SessionFilter,
+    options: ActOptions = {},
+  ): Promise<{ id: string; finished: Promise<number> }> {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const { events, sessions } = this.#context
     const read = readFilter(filter)
     const match = await this.#matching(read, options)
     const found = await sessions.table.count(match)
     // Both come first: if this instance dies, another one ends the sessions, and the event names the actor.
-    const ending = await sessions.table.recordEnding(match)
+    const ending = await sessions.table.recordEnding(match, { total: found })
     const detail = { sessions: found }
     if (found > 0) await events.record({ kind: 'sessions-ended', portal, ...read, actor, detail })
-    const ended = await sessions.finish(ending)
-    return [...ended.values()].reduce((sum, count) => sum + count, 0)
+    const finish = async () => {
+      const ended = await sessions.finish(ending)
+      return [...ended.values()].reduce((sum, count) => sum + count, 0)
+    }
+    return { id: ending.id, finished: finish() }
+  }
+
+  /** How far the ending with this id is, on whatever instance. `undefined`: it has finished. @internal */
+  async endingProgress(id: string, options: ActOptions = {}): Promise<Progress | undefined> {
+    const { portal } = resolveActOptions(options, this.#portal)
+    // Other text never reaches the database: PostgreSQL fails on a NUL.
+    return /^[\da-f-]{36}$/.test(id)
+      ? await this.#context.sessions.table.endingProgress(id, portal)
+      : undefined
+  }
+
+  /**
+   * The next valid sessions of one filter, or of the whole portal, newest first, without those that Redis has evicted.
+   *
+   * @param page.before the `next` of the previous page; any other text shows the first one
+   * @internal
+   */
+  async page(
+    filter: SessionFilter | undefined,
+    page: { before?: string; size: number },
+    options: ActOptions = {},
+  ): Promise<{ sessions: SessionInfo[]; next: string | undefined }> {
+    const { portal } = resolveActOptions(options, this.#portal)
+    const match = filter ? await this.#matching(readFilter(filter), options) : { portal }
+    const [, startedAt, id] = /^([\dTZ:.-]{24})_([\w-]{43})$/.exec(page.before ?? '') ?? []
+    const before = startedAt && id ? { startedAt, id } : undefined
+    return await this.#context.sessions.page(match, { before, size: page.size })
   }
 
   /** A mistyped slug must not look like a provider without sessions. */

@@ -89,14 +89,13 @@ export async function createProviderClient(
   provider: Provider,
   credentials: Credentials,
   outbound: HttpClient,
-  succession: Succession = {},
+  { previous, ...reports }: Succession = {},
 ): Promise<ProviderClient> {
-  const { previous, onMoved } = succession
   const metadata = await readMetadata(provider, outbound)
   const { id_token_signing_alg_values_supported: announced } = metadata
   const algorithms = acceptedAlgorithms(provider.signingAlgorithm, announced)
   const server = neededMetadata(metadata, provider, algorithms)
-  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, succession)
+  const newKeySet = (http: HttpClient) => createKeySet(metadata, provider, http, reports)
   const keySet = previous?.keySet.uri === metadata.jwks_uri ? previous.keySet : newKeySet(outbound)
   let credential: client.ClientAuth | undefined
   return {
@@ -109,7 +108,7 @@ export async function createProviderClient(
     async exchangeCode(received, checks, { test, ...options }) {
       // One deadline for the code exchange, the keys and UserInfo together.
       const deadline = performance.now() + outbound.timeoutSeconds * SECOND
-      const sendInTime = exchangeFetch(metadata, outbound, { ...options, deadline, onMoved })
+      const sendInTime = exchangeFetch(metadata, outbound, { ...options, ...reports, deadline })
       const send = test ? test.wrapFetch(sendInTime) : sendInTime
       credential ??= clientCredential(provider, credentials, metadata.token_endpoint)
       const exchange = { provider, server, clientMetadata, authenticate: credential, send }

@@ -1,4 +1,5 @@
 import { isTemplated, pinsTenants, tenantIn } from '../providers/issuer.ts'
+import type { TrustChoice } from '../providers/presets/preset.ts'
 import { splitEmailDomain } from '../providers/setting-values.ts'
 import type { StoredSettings } from '../providers/settings.ts'
 import { domainOf } from '../users/email-address.ts'
@@ -73,6 +74,18 @@ export function describeVouching(provider: TrustSettings): Vouching {
     organizationClaims,
     warning: findWarning(provider, organizationClaims.length > 0),
   }
+}
+
+/** The settings that follow from an answer to "Whose addresses do you trust?". @param listed domains */
+export function settingsOfTrust(choice: TrustChoice, listed: readonly string[]) {
+  const emailDomains = choice.domains === 'none' ? [] : [...listed]
+  return { trustsEmail: choice.trustsAll === true, emailDomains, ...choice.settings?.(emailDomains) }
+}
+
+/** True if the answer results in the saved settings. */
+export function isTrustAnswer(choice: TrustChoice, { emailDomains, trustsEmail }: TrustSettings): boolean {
+  if (trustsEmail !== (choice.trustsAll === true)) return false
+  return choice.domains === 'optional' || (choice.domains === 'required') === emailDomains.length > 0
 }
 
 export function listedDomains({ emailDomains }: Pick<TrustSettings, 'emailDomains'>) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
-import { selectRows } from '../database/statement.ts'
+import { likePattern, selectRows } from '../database/statement.ts'
 import { ConfigurationError, ManagementError } from '../shared/errors.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
@@ -142,6 +142,8 @@ export class ProvidersTable {
   readonly #columns = providerColumns()
   /** of this turn, by portal */
   readonly #pickerReads = new Map<string, Promise<readonly PickerProvider[]>>()
+  /** of this turn, by portal and slug */
+  readonly #stateReads = new Map<string, Promise<StateRow[]>>()
 
   /** @param options.secrets at least one, newest first */
   constructor(
@@ -199,8 +201,7 @@ export class ProvidersTable {
     for (const [column, values] of Object.entries({ id: ids, issuer: issuers, slug: slugs }))
       if (values) query.whereIn(column, values)
     if (search !== undefined) {
-      // The user's text is no pattern. `!`, because MySQL gives a backslash its own meaning.
-      const pattern = `%${search.toLowerCase().replaceAll('\0', '').replace(/[!%_]/g, '!$&')}%`
+      const pattern = likePattern(search)
       // In JSON, a name follows `:"`.
       query.whereRaw(
         "(lower(display_name) like ? escape '!' or slug like ? escape '!' or lower(labels) like ? escape '!')",
@@ -234,11 +235,18 @@ export class ProvidersTable {
     return row && providerFromRow(row)
   }
 
-  /** As `find`, but reads only what a current connection of the provider needs. */
+  /** As `find`, but reads only what a current connection of the provider needs. Requests of one turn share a statement, as above. */
   async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
-    const statement = { sql: connectedState, bindings: [portal, slug] }
-    const [row] = await selectRows<StateRow>(this.#knex, statement)
+    const key = `${portal} ${slug}`
+    const read =
+      this.#stateReads.get(key) ??
+      nextTurn().then(async () => {
+        this.#stateReads.delete(key)
+        return await selectRows<StateRow>(this.#knex, { sql: connectedState, bindings: [portal, slug] })
+      })
+    this.#stateReads.set(key, read)
+    const [row] = await read
     if (!row) return undefined
     const { id, version, reauthentication, enabled, retire_at: retireAt } = row
     return {
@@ -428,6 +436,39 @@ export class ProvidersTable {
         .where('position', '>=', position)
         .whereNot({ id: isUp ? id : neighbour.id })
         .update({ position: this.#knex.raw('position + 1') })
+  }
+
+  /** Moves a provider to a place on the login page, 1 at the top. The recommended one stays first. Reads the providers before it. */
+  async moveTo({ id, portal }: Provider, place: number): Promise<void> {
+    const others = () => this.#rows().where({ portal, recommended: false }).whereNot({ id })
+    const first = await this.#rows().where({ portal, recommended: true }).first('id')
+    const next = await others()
+      .select('position', 'display_name', 'slug')
+      .orderBy(pickerOrder)
+      .offset(Math.max(place - (first ? 2 : 1), 0))
+      .first()
+    if (!next) {
+      const last = await others().max({ position: 'position' }).first()
+      await this.#rows()
+        .where({ id })
+        .update({ position: Number(last?.position ?? 0) + 1 })
+      return
+    }
+    const position = Number(next.position)
+    // By two, so that the provider has a position of its own, also if others share one.
+    const moved = this.#knex.raw('case when id = ? then ? else position + 2 end', [id, position + 1])
+    await this.#rows()
+      .where({ portal })
+      .where((rows) =>
+        rows
+          .where({ id })
+          .orWhereRaw('(position, display_name, slug) >= (?, ?, ?)', [
+            position,
+            next.display_name,
+            next.slug,
+          ]),
+      )
+      .update({ position: moved })
   }
 
   /** Stores the result of a connection test. Not a change of the provider: it disturbs no sign-in. */

@@ -64,6 +64,8 @@ export interface Setting<Value = unknown> {
   section?: 'basic' | 'page' | 'protocol' | 'email' | 'network'
   /** Whether it needs the form's whole width. */
   wide?: true
+  /** Whether the form of a new provider sets it by the answer to "Whose addresses do you trust?". */
+  askedAsTrust?: true
   /** Only forms of these presets show it. */
   presets?: readonly string[]
 }
@@ -189,7 +191,6 @@ export const settings = {
     label: 'Client secret expires',
     hint: 'As shown in the provider’s console. We warn you 60, 30, 7 and 1 days before.',
     control: 'date',
-    section: 'basic',
   }),
   /** How the portal authenticates to the provider. Omitted: found by the connection test. */
   clientAuthentication: setting({
@@ -304,6 +305,7 @@ export const settings = {
   emailDomains: setting({
     ...listOf(emailDomain, 100),
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--email-domain <domain...>',
     label: 'E-mail domains',
     hint: 'Addresses of other domains are never trusted. Empty: any domain.',
@@ -333,6 +335,7 @@ export const settings = {
   trustsEmail: setting({
     ...onOff,
     decidesTrust: true,
+    askedAsTrust: true,
     flag: '--trusts-email',
     label: 'Trust every e-mail address from this provider',
     warning:
@@ -535,10 +538,24 @@ function displayValue(value: unknown, effects: Setting['effects']): string {
   return parts.join(', ') || '–'
 }
 
-/** Label and value of every stored setting, as the provider page and the command line show them. */
-export function settingFacts(provider: StoredSettings): [label: string, value: string][] {
+/** Label and value of one setting, also of an older version that is no longer known. */
+export function describeSetting(name: string, value: unknown): [label: string, value: string] {
+  const known = Object.hasOwn(table, name) ? table[name as SettingName] : undefined
+  return [known?.label ?? name, displayValue(value, known?.effects)]
+}
+
+/**
+ * Label and value of every stored setting, as the provider page and the command line show them.
+ *
+ * @param ofSection only those of one section of the form
+ */
+export function settingFacts(
+  provider: StoredSettings,
+  ofSection?: Setting['section'],
+): [label: string, value: string][] {
   const { preset = '' } = provider as { preset?: string }
   return storedEntries()
     .filter(([, { presets }]) => !presets || presets.includes(preset))
+    .filter(([, { section = 'protocol' }]) => ofSection === undefined || section === ofSection)
     .map(([name, { label, effects }]) => [label, displayValue(provider[name], effects)])
 }

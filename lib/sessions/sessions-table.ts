@@ -74,6 +74,15 @@ export interface SessionEnding {
   startedBefore?: string | undefined
 }
 
+/** Also all sessions of a portal: for reading only, so that a missing filter ends no session. */
+export type ListedSessions = SessionMatch | { portal: string }
+
+/** `before`: the last session of the previous page. */
+export interface SessionPage {
+  before: Pick<SessionInfo, 'startedAt' | 'id'> | undefined
+  size: number
+}
+
 type FindMissing = (sessionIds: string[]) => Promise<ReadonlySet<string>>
 
 /** Other requests wait while SQLite deletes this many rows and their session ids are decrypted. */
@@ -167,19 +176,39 @@ export class SessionsTable {
    * @param findMissing returns the sessions that are no longer in their store, which are not listed either
    */
   async list(match: SessionMatch, limit = listLimit, findMissing?: FindMissing): Promise<SessionInfo[]> {
-    const found: ListedRow[] = await this.#valid(match)
+    const found: ListedRow[] = await this.#listed(match).limit(limit)
+    const rows = findMissing ? await this.#without(found, findMissing) : found
+    return rows.map(fromListedRow)
+  }
+
+  /**
+   * One page of the list. It may have fewer sessions than its size although there is a next one: some may be missing in their store.
+   *
+   * @param page.before the last session of the previous page
+   */
+  async page(
+    match: ListedSessions,
+    { before, size }: SessionPage,
+    findMissing?: FindMissing,
+  ): Promise<{ sessions: SessionInfo[]; next: string | undefined }> {
+    const query = this.#listed(match).orderBy('id', 'desc')
+    // In this form, the database starts reading the index at the cursor.
+    if (before)
+      query
+        .where('created_at', '<=', before.startedAt)
+        .where((rest) => rest.where('created_at', '<', before.startedAt).orWhere('id', '<', before.id))
+    const found: ListedRow[] = await query.limit(size + 1)
+    const shown = found.slice(0, size)
+    const last = found.length > size ? shown.at(-1) : undefined
+    const rows = findMissing ? await this.#without(shown, findMissing) : shown
+    return { sessions: rows.map(fromListedRow), next: last && `${last.startedAt}_${last.id}` }
+  }
+
+  #listed(match: ListedSessions): Knex.QueryBuilder {
+    return this.#valid(match)
       .select('id', 'session', 'provider', 'browser', 'os', 'location')
       .select({ userId: 'user_id', startedAt: 'created_at', lastSeenAt: 'last_seen_at' })
       .orderBy('created_at', 'desc')
-      .limit(limit)
-    const rows = findMissing ? await this.#without(found, findMissing) : found
-    return rows.map(({ provider, browser, os, location, session: _sealed, ...row }) => ({
-      ...row,
-      provider: provider ?? undefined,
-      browser: browser ?? undefined,
-      os: os ?? undefined,
-      location: location ?? undefined,
-    }))
   }
 
   /** Keeps rows of other instances, and of a retired secret, because only their own store knows those sessions. */
@@ -210,17 +239,26 @@ export class SessionsTable {
   /**
    * Call this before ending sessions that may be more than one batch.
    *
-   * @param how `on` a transaction, and the database's time
+   * @param how `on` a transaction, the database's time, and how many sessions will end, if somebody watches
    */
   async recordEnding(
     match: SessionMatch,
-    how: { on?: Knex.Transaction; now?: number } = {},
+    how: { on?: Knex.Transaction; now?: number; total?: number } = {},
   ): Promise<SessionEnding> {
-    const { on = this.#knex, now = await this.#clock.measure() } = how
+    const { on = this.#knex, now = await this.#clock.measure(), total = null } = how
     const id = randomUUID()
     const selection = JSON.stringify(match)
-    await on('sso_session_endings').insert({ id, selection, requested_at: isoAt(now) })
+    await on('sso_session_endings').insert({ id, selection, requested_at: isoAt(now), total })
     return { id, match }
+  }
+
+  /** How many sessions of an ending are deleted. @returns `undefined` if it has finished, or is of another portal */
+  async endingProgress(id: string, portal: string): Promise<{ total: number; done: number } | undefined> {
+    const row = await this.#knex('sso_session_endings').where({ id }).first('selection', 'total', 'done')
+    if (!row || (JSON.parse(row.selection) as { portal?: string }).portal !== portal) return undefined
+    // Rows of expired sessions are deleted, too, but not part of the total.
+    const total = Number(row.total ?? 0)
+    return { total, done: Math.min(Number(row.done), total) }
   }
 
   /** Those that no instance has finished in time. */
@@ -258,6 +296,8 @@ export class SessionsTable {
       if (rows.length === batchSize) ending ??= await this.recordEnding(match)
       const ids = rows.map(({ id }) => id)
       const deleted = ids.length > 0 ? await this.#knex('sso_sessions').whereIn('id', ids).delete() : 0
+      if (ending && deleted > 0)
+        await this.#knex('sso_session_endings').where({ id: ending.id }).increment('done', deleted)
       // Fewer: a row may have been renamed in between and still exists, so go round again.
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
@@ -272,16 +312,16 @@ export class SessionsTable {
     return { sessionId: this.#unseal(session, id), userId: user_id, wasValid }
   }
 
-  #valid(match: SessionMatch): Knex.QueryBuilder {
+  #valid(match: ListedSessions): Knex.QueryBuilder {
     const portal = 'portal' in match ? match.portal : undefined
     return this.#unexpired(match).where('last_seen_at', '>', this.#idleSince(portal))
   }
 
-  #unexpired(match: SessionMatch): Knex.QueryBuilder {
+  #unexpired(match: ListedSessions): Knex.QueryBuilder {
     return this.#matching(match).where('expires_at', '>', this.#now())
   }
 
-  #matching(match: SessionMatch): Knex.QueryBuilder {
+  #matching(match: ListedSessions): Knex.QueryBuilder {
     const knex = this.#knex
     const query = knex('sso_sessions')
     if ('sessionId' in match) return query.where({ id: digest(match.sessionId) })
@@ -329,6 +369,17 @@ export const sessionDigestPattern = /^[\w-]{43}$/
 type SealedRow = Record<'id' | 'session' | 'user_id' | 'last_seen_at' | 'expires_at' | 'portal', string>
 type ListedRow = Record<'id' | 'session' | 'userId' | 'startedAt' | 'lastSeenAt', string> &
   Record<'provider' | 'browser' | 'os' | 'location', string | null>
+
+function fromListedRow(listed: ListedRow): SessionInfo {
+  const { provider, browser, os, location, session: _sealed, ...row } = listed
+  return {
+    ...row,
+    provider: provider ?? undefined,
+    browser: browser ?? undefined,
+    os: os ?? undefined,
+    location: location ?? undefined,
+  }
+}
 
 /** The fields of every kind of match. */
 type MatchFields = {

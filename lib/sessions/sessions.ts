@@ -34,7 +34,14 @@ import {
   TimeLimitedRedisStore,
 } from './session-store.ts'
 import { SessionValidity } from './session-validity.ts'
-import { type SessionEnding, type SessionInfo, type SessionMatch, SessionsTable } from './sessions-table.ts'
+import {
+  type ListedSessions,
+  type SessionEnding,
+  type SessionInfo,
+  type SessionMatch,
+  type SessionPage,
+  SessionsTable,
+} from './sessions-table.ts'
 
 /** When and how the user of a session last authenticated. */
 export interface Authentication {
@@ -422,12 +429,22 @@ export class Sessions {
 
   /** Valid sessions, newest first, without those that Redis has evicted or lost. While Redis is down, with them. */
   async list(match: SessionMatch, limit?: number): Promise<SessionInfo[]> {
+    return await this.table.list(match, limit, this.#findMissing())
+  }
+
+  /** One page of `list`. */
+  async page(
+    match: ListedSessions,
+    page: SessionPage,
+  ): Promise<{ sessions: SessionInfo[]; next: string | undefined }> {
+    return await this.table.page(match, page, this.#findMissing())
+  }
+
+  #findMissing() {
     const store = this.#redisStore
     // A host's own store may hold the others.
     const isOnlyStore = [...this.#stores.keys()].every((each) => each === (store as Store | undefined))
-    const findMissing =
-      store && isOnlyStore ? async (ids: string[]) => await store.findMissing(ids) : undefined
-    return await this.table.list(match, limit, findMissing)
+    return store && isOnlyStore ? async (ids: string[]) => await store.findMissing(ids) : undefined
   }
 
   authentication(req: Request): Authentication | undefined {

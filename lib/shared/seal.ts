@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, hash, hkdfSync, randomBytes } from 'node:crypto'
 import { ConfigurationError } from './errors.ts'
 
 const algorithm = 'aes-256-gcm'
@@ -75,7 +75,7 @@ export function deriveKey(secret: string, purpose: string): Uint8Array {
 
 /** @returns 43 characters that do not reveal the value, such as the public id of a session, or the key of a marker */
 export function digest(value: string | Uint8Array): string {
-  return createHash('sha256').update(value).digest('base64url')
+  return hash('sha256', value, 'base64url')
 }
 
 // The header of a JWE is readable, so it contains hashes of the key and of the context only.

@@ -313,8 +313,15 @@ export class ConnectedProviders {
    * process applies to the next click.
    */
   readonly route = asyncHandler(async (req, res, next) => {
-    const find = () => this.#find(this.#core.portalOf(req), req.params.provider)
-    const connection = await this.#core.breakers.database.run(find)
+    const { providersTable } = this.#context
+    const [portal, slug] = [this.#core.portalOf(req), req.params.provider]
+    const connection = await this.#core.breakers.database.run(async () => {
+      const state = await providersTable.findState(portal, slug)
+      const current = state && this.#current(state)
+      if (current || !state) return current
+      const provider = await providersTable.find(portal, slug)
+      return provider && this.connect(provider)
+    })
     // While users try, the probes come sooner.
     if (connection?.health)
       this.#context.healthProbes.suspect({ ...connection.provider, health: connection.health })
@@ -322,13 +329,4 @@ export class ConnectedProviders {
     const router = connection?.router ?? this.#unknown
     router(req, res, next)
   })
-
-  async #find(portal: string, slug: unknown): Promise<ProviderConnection | undefined> {
-    const { providersTable } = this.#context
-    const state = await providersTable.findState(portal, slug)
-    const connection = state && this.#current(state)
-    if (connection || !state) return connection
-    const provider = await providersTable.find(portal, slug)
-    return provider && this.connect(provider)
-  }
 }

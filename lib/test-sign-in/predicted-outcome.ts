@@ -7,6 +7,10 @@ export interface PredictedOutcome {
   sentence: string
   user?: User | undefined
   refused?: ProblemCode | undefined
+  /** whether the user would have to confirm an address with a code */
+  needsCode?: true
+  /** the user with the claimed address; not to be shown, except to this user */
+  afterCode?: User | undefined
 }
 
 const refusedBecause = {
@@ -16,10 +20,12 @@ const refusedBecause = {
     `${email} is new here, and the portal does not let it register.`,
 }
 
+/** @param afterCode how the sign-in would continue after the user confirmed the claimed address with a code */
 export function predictOutcome(
   decision: Decision,
   { email }: Identity,
   canVerifyEmail: boolean,
+  afterCode?: Decision,
 ): PredictedOutcome {
   switch (decision.kind) {
     case 'sign-in':
@@ -38,15 +44,26 @@ export function predictOutcome(
     case 'register':
       return { sentence: `${decision.email} is new here. The registration form would be shown.` }
     case 'verify-email':
-      return canVerifyEmail
-        ? {
-            sentence: `The provider did not verify ${email ?? 'an e-mail address'}. The user would have to confirm it with a code first.`,
-          }
-        : {
-            sentence:
-              'The sign-in would be refused. The provider did not verify the address, and the portal has no mailer to send a code.',
-            refused: 'email_unverified',
-          }
+      if (!canVerifyEmail)
+        return {
+          sentence:
+            'The sign-in would be refused. The settings do not trust the address, and the portal has no mailer to send a code.',
+          refused: 'email_unverified',
+        }
+      // Never name the user here: the provider may claim any address, so the tester need not be its owner.
+      if (afterCode?.kind === 'refuse')
+        return {
+          sentence: `The sign-in would be refused after a code was sent to ${email}. ${refusedBecause[afterCode.reason](email)}`,
+          refused: afterCode.reason,
+        }
+      return {
+        sentence:
+          email === undefined
+            ? 'The provider sent no e-mail address. The user would have to enter one, and confirm it with a code first.'
+            : `The settings do not trust ${email}. The user would have to confirm it with a code first.`,
+        needsCode: true,
+        afterCode: afterCode?.kind === 'link' ? afterCode.user : undefined,
+      }
     case 'refuse': {
       const { reason } = decision
       return { sentence: `The sign-in would be refused. ${refusedBecause[reason](email)}`, refused: reason }
@@ -54,8 +71,25 @@ export function predictOutcome(
   }
 }
 
+/** True if the tester is signed in as the user that the sign-in would reach, after a code if necessary. */
+function wouldBe(current: User | undefined, { user, afterCode }: PredictedOutcome): boolean {
+  const reached = user ?? afterCode
+  return reached !== undefined && current !== undefined && String(reached.id) === String(current.id)
+}
+
+/**
+ * The existing user that the sign-in would reach. If a code is necessary, only for the signed-in tester: the provider may claim the
+ * address of anybody.
+ */
+export function reachedUserId(predicted: PredictedOutcome, current: User | undefined): string | undefined {
+  const { user, afterCode } = predicted
+  const reached = user ?? (wouldBe(current, predicted) ? afterCode : undefined)
+  return reached && String(reached.id)
+}
+
 export function compareWithCurrentUser(predicted: PredictedOutcome, current?: User): string | undefined {
   const { user } = predicted
+  if (wouldBe(current, predicted) && !user) return 'Then you would be signed in as the user that you are now.'
   if (!user || !current) return undefined
   return String(user.id) === String(current.id)
     ? 'You are signed in as this user now.'

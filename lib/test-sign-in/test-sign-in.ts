@@ -1,8 +1,10 @@
 import type { Request, Response } from 'express'
 import type { EventLog } from '../events/event-log.ts'
+import { findObstacle } from '../management/provider-lifecycle.ts'
 import type { AuthorizationResponse } from '../oidc/authorization-response.ts'
 import type { Identity } from '../oidc/identity.ts'
 import type { OneTimeLinks } from '../one-time-links/one-time-links.ts'
+import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
@@ -16,7 +18,7 @@ import type { Core } from '../web/core.ts'
 import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { claimsTable } from './claims-table.ts'
-import { compareWithCurrentUser, predictOutcome } from './predicted-outcome.ts'
+import { compareWithCurrentUser, predictOutcome, reachedUserId } from './predicted-outcome.ts'
 import { addressLines, protocolLines, reauthenticationLine, reauthenticationOf } from './report-lines.ts'
 import { type Seen, steps, TestRecorder } from './steps.ts'
 
@@ -124,12 +126,11 @@ export class TestSignIns {
   }
 
   async #report(req: Request, res: Response, result: TestResult, attempt?: CompletedAttempt): Promise<void> {
-    const { pages, providersTable, signIn } = this.#modules
+    const { pages, providersTable } = this.#modules
     const { provider, returnTo, recorder, outcome, purpose, reauthentication } = result
     const { identity, error } = outcome
-    // Decides as a real sign-in would, and applies nothing.
-    const resolved = identity && (await signIn.resolver.resolve(identity, provider))
-    const predicted = resolved && predictOutcome(resolved.decision, identity, signIn.canVerifyEmail)
+    const current = req.user as User | undefined
+    const predicted = identity && (await this.#predict(identity, provider))
     const reason = purpose.passed ? undefined : (error?.code ?? predicted?.refused)
     const passed = reason === undefined
     if (purpose.passed) {
@@ -137,7 +138,7 @@ export class TestSignIns {
       if (error) return await this.#reportRefusedRetry(req, res, result)
     } else {
       if (passed) {
-        const userId = predicted?.user && String(predicted.user.id)
+        const userId = predicted && reachedUserId(predicted, current)
         const passedTest = { userId, method: recorder.method, reauthentication }
         // A test of settings that have changed since has not passed.
         if (!(await providersTable.recordTestSignIn(provider, passedTest)))
@@ -150,7 +151,7 @@ export class TestSignIns {
     }
     const { diagnose } = await import('./failure.ts')
     const failure = error && diagnose(error, provider, recorder)
-    const here = predicted && compareWithCurrentUser(predicted, req.user as User | undefined)
+    const here = predicted && compareWithCurrentUser(predicted, current)
     await pages.show(req, res, 'test-sign-in', {
       ...pages.locale(),
       provider: { displayName: provider.displayName, enabled: provider.enabled },
@@ -163,9 +164,34 @@ export class TestSignIns {
       ],
       outlook: predicted && { ...predicted, here },
       ...claimsTable(provider, recorder.idClaims, recorder.userInfo),
-      backHref: returnTo,
+      ...(await this.#nextStep(provider, returnTo, reason)),
       pinnable: passed && !provider.signingAlgorithm ? recorder.algorithm : undefined,
     })
+  }
+
+  /** Decides as a real sign-in would, and applies nothing. */
+  async #predict(identity: Identity, provider: Provider) {
+    const { canVerifyEmail, resolver } = this.#modules.signIn
+    const { decision } = await resolver.resolve(identity, provider)
+    const { email: provenEmail } = identity
+    const mayProve = decision.kind === 'verify-email' && canVerifyEmail && provenEmail !== undefined
+    const proven = mayProve ? await resolver.resolve(identity, provider, { provenEmail }) : undefined
+    return predictOutcome(decision, identity, canVerifyEmail, proven?.decision)
+  }
+
+  /** The actions that the report offers to an administrator who started the test on a page. @param reason why it failed */
+  async #nextStep(
+    { id, portal, preset, slug }: Provider,
+    returnTo: string | undefined,
+    reason?: ProblemCode,
+  ) {
+    const { providersTable } = this.#modules
+    const saved = returnTo === undefined ? undefined : await providersTable.find(portal, slug)
+    if (saved?.id !== id || saved.enabled) return { backHref: returnTo, reason }
+    const isFirst = !(await providersTable.anyEnabled(portal))
+    const consents = reason === 'consent_missing' && presetOf(preset)?.adminConsent !== undefined
+    const consentHref = consents ? this.#core.urls.path(`/login/${slug}/admin-consent`) : undefined
+    return { backHref: returnTo, reason, isDraft: true, obstacle: findObstacle(saved, isFirst), consentHref }
   }
 
   /** The test has passed. If the provider responds to the next request with a page of its own, it stays passed. */
@@ -191,7 +217,7 @@ export class TestSignIns {
       lines: [reauthenticationLine('ignored', cause)],
       claims: [],
       left: 0,
-      backHref: returnTo,
+      ...(await this.#nextStep(provider, returnTo)),
     })
   }
 

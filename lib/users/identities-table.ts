@@ -152,14 +152,15 @@ export class IdentitiesTable {
    * Removes an identity with all links of the same Entra account, and blocks them: the e-mail address would bring them back at the
    * next sign-in. Refuses to remove the user's last sign-in method, also in concurrent calls on different instances.
    *
-   * @param isUsable whether the user can still sign in with an identity, given everything that is linked
+   * @param isUsable whether the user can still sign in with an identity, given everything that is linked. Omitted: an administrator
+   *   may remove the last one
    * @returns the identity and every subject whose link was removed, or why nothing was removed
    */
   async unlink(
     portal: string,
     userId: string,
     id: string,
-    isUsable: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
+    isUsable?: (identity: LinkedIdentity, linked: readonly LinkedIdentity[]) => boolean,
   ): Promise<{ identity: LinkedIdentity; subjects: string[] } | 'last' | 'gone'> {
     return await inTransaction(this.#knex, async (transaction) => {
       // Concurrent calls wait here for this transaction (PostgreSQL; SQLite has one writer at a time).
@@ -168,7 +169,7 @@ export class IdentitiesTable {
       const identity = linked.find((each) => each.id === id)
       if (!identity) return 'gone'
       const links = linked.filter((each) => each === identity || isSameEntraAccount(each, identity))
-      if (!linked.some((each) => !links.includes(each) && isUsable(each, linked))) return 'last'
+      if (isUsable && !linked.some((each) => !links.includes(each) && isUsable(each, linked))) return 'last'
       const ids = links.map((each) => each.id)
       await transaction('sso_identities').whereIn('id', ids).delete()
       for (const removed of links)

@@ -106,6 +106,14 @@ export interface UserDirectory {
    */
   create(registration: Registration, portal: string): Promise<User>
   /**
+   * Finds users for an administrator who looks for sessions. Without it, only an exact address or id finds a user.
+   *
+   * @param text a part of a name or an address, as entered
+   * @param portal name of the portal
+   * @returns at most 51 users: the page shows 50
+   */
+  search?(text: string, portal: string): Promise<readonly User[]>
+  /**
    * Called at least once when an existing user has proven their address. Another person may have registered it before: delete the
    * user's password here, and end sessions that the plugin does not know. The sign-in waits for it. A rejection, or no result within
    * 2 seconds, refuses the sign-in, and the next one calls it again.

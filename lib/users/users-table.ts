@@ -1,6 +1,6 @@
 import type { Knex } from 'knex'
 import { isUniqueViolation } from '../database/connect.ts'
-import { selectRows } from '../database/statement.ts'
+import { likePattern, selectRows } from '../database/statement.ts'
 import { EmailTakenError } from '../shared/errors.ts'
 import { timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
@@ -18,6 +18,9 @@ type LinkedRow = Row & { user_id: string; proven_email: string | null }
 
 /** Rows read at once. */
 const pageSize = 1000
+
+/** A search shows so many. */
+export const maxUsersFound = 50
 
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']
 
@@ -54,6 +57,25 @@ export class UsersTable implements UserDirectory {
   async findByEmail(email: string, portal: string): Promise<User | undefined> {
     const row: Row | undefined = await this.#rows().select(columns).where({ email, portal }).first()
     return row && fromRow(row)
+  }
+
+  /** @param ids at most 1,000 */
+  async findAll(ids: readonly string[], portal: string): Promise<User[]> {
+    const rows: Row[] = await this.#rows().select(columns).where({ portal }).whereIn('id', ids)
+    return rows.map(fromRow)
+  }
+
+  /** Reads the users of one portal until enough are found: no index finds a part of a name. */
+  async search(text: string, portal: string): Promise<User[]> {
+    const rows: Row[] = await this.#rows()
+      .select(columns)
+      .where({ portal })
+      .whereRaw(
+        "(lower(name) like ? escape '!' or email like ? escape '!')",
+        Array(2).fill(likePattern(text)),
+      )
+      .limit(maxUsersFound + 1)
+    return rows.map(fromRow)
   }
 
   async create({ email, name, fields }: Registration, portal: string): Promise<User> {

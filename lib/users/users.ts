@@ -16,12 +16,16 @@ import {
   UserCache,
   type UserDirectory,
 } from './user-directory.ts'
-import { UsersTable } from './users-table.ts'
+import { maxUsersFound, UsersTable } from './users-table.ts'
 
 /** A host's own directory may be slower than the database, but every page of a signed-in user needs it. */
 const directoryTimeoutMs = 5 * SECOND
 /** A user waits for it while signing in. */
 const onLinkedTimeoutMs = 2 * SECOND
+
+/** Names on one page that are read from a host's directory, each with a call. */
+const maxLookedUp = 60
+const lookUpsAtOnce = 10
 
 /**
  * The portal's users and the identities linked to them. It reads the host's directory, if there is one, with a time limit. It
@@ -77,6 +81,29 @@ export class Users implements UserDirectory {
     return await this.#limitTime(async () => await this.#directory.findByEmail(email, portal))
   }
 
+  /**
+   * The users with these ids, by id. A page shows the ids of users that are not found in time: it must not fail because of the names.
+   *
+   * @param ids untrusted, at most 1,000: one query of the built-in table; of a host's directory, so many look-ups as a page has rows
+   */
+  async findAll(ids: Iterable<string>, portal: string): Promise<ReadonlyMap<string, User>> {
+    const directory = this.#directory
+    // PostgreSQL refuses a text with a NUL.
+    const asked = [...new Set(ids)].filter((id) => !id.includes('\0'))
+    const find = async (): Promise<(User | undefined)[]> =>
+      directory instanceof UsersTable
+        ? await directory.findAll(asked, portal)
+        : await findEach(asked.slice(0, maxLookedUp), async (id) => await directory.findById(id, portal))
+    const found = asked.length === 0 ? [] : await this.#limitTime(find).catch(() => [])
+    return new Map(found.flatMap((user) => (user ? [[String(user.id), user] as const] : [])))
+  }
+
+  /** @returns at most 51; none if the host's directory has no search */
+  async search(text: string, portal: string): Promise<readonly User[]> {
+    const found = await this.#limitTime(async () => (await this.#directory.search?.(text, portal)) ?? [])
+    return found.slice(0, maxUsersFound + 1)
+  }
+
   async create(registration: Registration, portal: string): Promise<User> {
     return await this.#limitTime(async () => await this.#directory.create(registration, portal))
   }
@@ -99,6 +126,21 @@ export class Users implements UserDirectory {
       throw new PortalSsoError('database_unavailable', 'the user directory', { cause })
     }
   }
+}
+
+/** Ten at a time: a page must not use up the connections of the host's directory. A user who cannot be read is left out. */
+async function findEach(
+  ids: readonly string[],
+  find: (id: string) => Promise<User | undefined>,
+): Promise<(User | undefined)[]> {
+  const found: (User | undefined)[] = []
+  const waiting = [...ids]
+  const next = async () => {
+    for (let id = waiting.shift(); id !== undefined; id = waiting.shift())
+      found.push(await find(id).catch(() => undefined))
+  }
+  await Promise.all(Array.from({ length: lookUpsAtOnce }, next))
+  return found
 }
 
 /** The users of a portal: those of the host's directory, or of the table `sso_users`. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Locale } from './locale.ts'
 import { type LocalizedText, localizedText } from './locale-texts.ts'
 

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import { ConfigurationError } from '../shared/errors.ts'
 
 /** Texts of one language by their names in `views/locales/en.json`, as nested objects. */
@@ -27,8 +27,13 @@ export interface LocaleOptions {
   defaultLocale: string
 }
 
+let foundViews: string | undefined
+
 /** Our templates: at the same path from `lib` and from the built `dist`; a host that bundles us copies them beside its bundle. */
-export const viewsDirectory = findViews(['../../views', 'portal-sso-views'])
+export function viewsDirectory(): string {
+  foundViews ??= findViews(['../../views', 'portal-sso-views'])
+  return foundViews
+}
 
 function findViews(folders: string[]): string {
   const directories = folders.map((folder) => path.resolve(import.meta.dirname, folder))
@@ -40,22 +45,24 @@ function findViews(folders: string[]): string {
   )
 }
 
-const directory = path.join(viewsDirectory, 'locales')
+const localesDirectory = () => path.join(viewsDirectory(), 'locales')
 
 /** The languages in `views/locales`. */
-export const bundledLanguages: readonly string[] = readdirSync(directory)
-  .filter((file) => file.endsWith('.json'))
-  .map((file) => path.basename(file, '.json'))
+export function bundledLanguages(): string[] {
+  return readdirSync(localesDirectory())
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => path.basename(file, '.json'))
+}
 
 /** @returns our texts; none for a language that only the host has */
 export function readTexts(lang: string): LocaleTexts {
-  if (!bundledLanguages.includes(lang)) return {}
-  return JSON.parse(readFileSync(path.join(directory, `${lang}.json`), 'utf8')) as LocaleTexts
+  if (!bundledLanguages().includes(lang)) return {}
+  return JSON.parse(readFileSync(path.join(localesDirectory(), `${lang}.json`), 'utf8')) as LocaleTexts
 }
 
 /** The languages that the portal offers, the default one first. */
 export function offeredLanguages({ locales, defaultLocale }: LocaleOptions): string[] {
-  const languages = new Set([...bundledLanguages, ...Object.keys(locales)])
+  const languages = new Set([...bundledLanguages(), ...Object.keys(locales)])
   languages.delete(defaultLocale)
   return [defaultLocale, ...[...languages].filter((lang) => locales[lang] !== false).sort()]
 }
@@ -70,7 +77,7 @@ export function assertLocales({ locales, defaultLocale }: LocaleOptions): void {
       throw refusal('locales', `write a language such as \`fr\`, \`pt-BR\` or \`zh-Hant\`, not \`${lang}\``)
     if (texts !== false) assertTexts(lang, texts)
   }
-  const known = [...bundledLanguages, ...Object.keys(locales)]
+  const known = [...bundledLanguages(), ...Object.keys(locales)]
   if (!known.includes(defaultLocale) || locales[defaultLocale] === false)
     throw refusal('defaultLocale', `write a language that the portal offers, such as ${quoted(known)}`)
 }

@@ -128,7 +128,7 @@ export class Locales {
     if (this.#i18n.hasResourceBundle(lang, 'translation')) return
     const parent = lang.replace(/-[^-]+$/, '')
     if (parent !== lang) this.#load(parent)
-    else if (!bundledLanguages.includes(lang)) this.#load('en')
+    else if (!bundledLanguages().includes(lang)) this.#load('en')
     const { script = '' } = new Intl.Locale(lang).maximize()
     const direction = rightToLeft.has(script) ? 'rtl' : 'ltr'
     for (const texts of [{ layout: { direction } }, readTexts(lang), this.#options.locales[lang] || {}])

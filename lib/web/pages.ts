@@ -31,7 +31,7 @@ export class Views {
   /** @param viewsDir the host's folder */
   constructor(viewsDir: string | undefined) {
     this.areOurs = viewsDir === undefined
-    this.#directories = viewsDir === undefined ? [viewsDirectory] : [viewsDir, viewsDirectory]
+    this.#directories = viewsDir === undefined ? [viewsDirectory()] : [viewsDir, viewsDirectory()]
   }
 
   /**
@@ -141,7 +141,7 @@ export class Pages {
   readonly #assetsVersion: string
 
   constructor(core: Pick<Core, 'cookieName' | 'secure' | 'urls'>, options: PagesOptions) {
-    const assetsDirectory = path.join(viewsDirectory, 'assets')
+    const assetsDirectory = path.join(viewsDirectory(), 'assets')
     const { branding, viewsDir } = options
     this.#urls = core.urls
     this.#branding = branding

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Request } from 'express'
 import { csvLine } from '../../lib/admin/events-routes.ts'
-import { allEnabledFailed, providerStates } from '../../lib/admin/provider-status.ts'
-import type { PortalSsoOptions } from '../../lib/index.ts'
+import { allEnabledFail, providerStatus } from '../../lib/admin/provider-status.ts'
+import type { Activity, PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
-import { contoso, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { takeClock } from '../support/clock.ts'
+import { contoso, contosoDomain, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
@@ -96,6 +97,9 @@ describe('a request by a non-administrator', () => {
     '/events.csv',
     '/sessions',
     '/sessions/end',
+    '/sessions/ending',
+    '/sessions/unlink',
+    '/providers/test',
     '/acme',
     '/acme/edit',
     '/acme/remove',
@@ -251,8 +255,9 @@ describe('the list of providers', () => {
     await signIn({ portal, visitor: new Visitor() }, 'acme')
     await portal.connect(other, { slug: 'draft', displayName: 'Draft', enabled: false })
     const text = textOf(await page('/'))
-    expect(text).toMatch(/Acme acme Ready Last sign-in \d+ \w+ \d{4}, \d\d:\d\d UTC Sign-ins in 30 days 1 /)
-    expect(text).toMatch(/Draft draft Disabled Sign-in not tested Last sign-in never Sign-ins in 30 days 0 /)
+    expect(text).toMatch(/Acme acme Working 1 sign-in Last sign-in: \d+ \w+ \d{4}, \d\d:\d\d UTC /)
+    expect(text).toMatch(/Draft draft Disabled Sign-in not tested No sign-ins Last sign-in: never /)
+    expect((await page('/')).body).toContain('aria-label="Last 30 days: 1 sign-in, 0 failures.')
   })
 
   it('tests all providers, and explains break-glass access when none works', async () => {
@@ -262,7 +267,7 @@ describe('the list of providers', () => {
     expect(textOf(await done('/test'))).toMatch(/Tested just now.*Keys unusable.*No sign-in yet/)
     other.faults.discoveryDrop = true
     const text = textOf(await done('/test'))
-    expect(text).toContain('No enabled provider passed its last test')
+    expect(text).toContain('No enabled provider works')
     expect(text).toContain('portal-sso break-glass')
     expect(text).toContain('Cannot be reached')
   })
@@ -307,9 +312,74 @@ describe('the list of providers', () => {
     expect(await order()).toEqual(['c', 'acme', 'b'])
     await done('/b/recommend', { from: 'list' })
     expect(await order()).toEqual(['b', 'c', 'acme'])
-    expect(textOf(await page('/'))).toMatch(/B b Enabled No sign-in yet Recommended/)
+    expect(textOf(await page('/'))).toMatch(/B Recommended b No sign-in yet/)
     await done('/b/clear-recommended', { from: 'list' })
     expect(await order()).toEqual(['c', 'acme', 'b'])
+  })
+
+  it('moves a provider to a position, and refuses one that does not exist', async () => {
+    await openWithAcme()
+    await copyProvider(portal.knex, 'acme', 4)
+    const order = async () => (await portal.sso.providers.list()).map(({ slug }) => slug).join(' ')
+    await done('/p4/move', { position: '2', from: 'list' })
+    expect(await order()).toBe('acme p4 p1 p2 p3')
+    await done('/acme/move', { position: '3', from: 'list' })
+    expect(await order()).toBe('p4 p1 acme p2 p3')
+    await done('/p4/move', { position: '99', from: 'list' })
+    expect(await order()).toBe('p1 acme p2 p3 p4')
+    // The recommended one stays first, so the second place is the first of the others.
+    await portal.sso.providers.recommend('p3')
+    await done('/p4/move', { position: '2', from: 'list' })
+    expect(await order()).toBe('p3 p4 p1 acme p2')
+    // Those that share a place keep their order.
+    await portal.knex('sso_providers').update({ position: 7 })
+    expect(await order()).toBe('p3 acme p1 p2 p4')
+    await done('/p4/move', { position: '3', from: 'list' })
+    expect(await order()).toBe('p3 acme p4 p1 p2')
+    for (const position of ['0', '-1', '1.5', 'x', '1e9'])
+      expect([position, (await post('/p4/move', { position })).status]).toEqual([position, 422])
+    expect(textOf(await post('/p3/move', { position: '2' }))).toContain('is recommended, so it stays first')
+    expect(await order()).toBe('p3 acme p4 p1 p2')
+    expect(textOf(await page('/events?kind=provider-changed'))).toContain(
+      'Moved to position 3 on the login page.',
+    )
+  })
+
+  it('has a search above ten providers', async () => {
+    await openWithAcme()
+    await copyProvider(portal.knex, 'acme', 9)
+    expect((await page('/')).body).not.toContain('role="search"')
+    await portal.connect(other, { slug: 'other', displayName: 'Northwind' })
+    expect((await page('/')).body).toContain('role="search"')
+    const found = textOf(await page('/?q=northw'))
+    expect(found).toContain('Northwind other')
+    expect(found).not.toContain('Acme')
+  })
+
+  it('shows how far the test of all providers is, on any instance', async () => {
+    await openWithAcme()
+    const now = () => new Date().toISOString()
+    const run = { total: 220, done: 17, started_at: now(), reached_at: now() }
+    await portal.knex('sso_tasks').insert({ id: 'test default', ...run })
+    await portal.knex('sso_tasks').insert({ id: 'test south', ...run, done: 99 })
+    // It is running, perhaps on another instance: join it.
+    const seen = await done('/test')
+    expect(seen.url).toBe(`${portal.url}/admin/sso/providers/test`)
+    expect(textOf(seen)).toContain('17 of 220 providers tested')
+    expect(seen.body).toContain('<progress max="220" value="17"')
+    expect(seen.body).toContain('http-equiv="refresh" content="2; url=/admin/sso/providers/test"')
+    await portal.knex('sso_tasks').where({ id: 'test default' }).update({ done: 220 })
+    expect((await page('/providers/test')).location).toContain('/admin/sso/?done=tested')
+    // An instance died while it tested.
+    await portal
+      .knex('sso_tasks')
+      .where({ id: 'test default' })
+      .update({ done: 17, reached_at: new Date(Date.now() - 61_000).toISOString() })
+    expect(textOf(await done('/test'))).toContain('Tested just now.')
+    expect(await portal.knex('sso_tasks').where({ id: 'test default' }).first()).toMatchObject({
+      total: 1,
+      done: 1,
+    })
   })
 
   it('shows the same page of a long list after a move', async () => {
@@ -334,87 +404,136 @@ describe('the status of a provider', () => {
   const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
   const expiring = (clientSecretExpiresAt: string) => ({ clientSecretExpiresAt })
-  const failing = {
-    since: '2026-11-24T10:00:00.000Z',
-    checkedAt: now.toISOString(),
-    endpoint: 'keys',
-    fault: 'unusable',
-  } as const
-  const used = {
+  const used: Activity = {
     lastSignInAt: now.toISOString(),
     signIns: 1,
     consentMissingAt: undefined,
     consentReportedAt: undefined,
+    failuresSince: 0,
+    lastFailure: undefined,
+  }
+  const at = '2026-11-25T11:00:00.000Z'
+  const health = { since: at, checkedAt: at, endpoint: 'token', fault: 'unreachable' } as const
+  const shown = (change: Partial<Provider>, activity: Partial<Activity> | undefined) => {
+    const { tone, text, detail } = providerStatus(
+      { ...ready, ...change },
+      activity && { ...used, ...activity },
+      now,
+    )
+    return [tone, text, detail]
   }
 
-  it.each<[string, Partial<Provider>, string[]]>([
-    ['nothing is wrong', {}, ['Ready']],
+  it.each<[string, Partial<Provider>, Partial<Activity> | undefined, (string | undefined)[]]>([
+    ['people sign in', {}, {}, ['good', 'Working', undefined]],
     [
-      'it has had no test sign-in',
+      'it is a draft',
       { enabled: false, testSignInAt: undefined },
-      ['Disabled', 'Sign-in not tested'],
+      undefined,
+      ['quiet', 'Disabled', 'Sign-in not tested'],
     ],
-    ['it cannot be reached', lastTest(failed('reached')), ['Enabled', 'Cannot be reached']],
-    ['its keys are unusable', lastTest(failed('keys')), ['Enabled', 'Keys unusable']],
-    ['another check failed', lastTest(failed('issuer')), ['Enabled', 'Test failed']],
-    ['the secret expires in 61 days', expiring('2027-01-25T00:00:00.000Z'), ['Ready']],
+    ['it was tested', { enabled: false }, undefined, ['quiet', 'Disabled', 'Tested, ready to enable']],
+    ['nobody has signed in', {}, { lastSignInAt: undefined }, ['notice', 'No sign-in yet', undefined]],
+    ['it has no events', {}, undefined, ['notice', 'No sign-in yet', undefined]],
+    [
+      'it cannot be reached',
+      lastTest(failed('reached')),
+      {},
+      ['bad', 'Cannot be reached', 'Tested on 25 Nov 2026, 12:00 UTC, last sign-in 25 Nov 2026, 12:00 UTC'],
+    ],
+    [
+      'its keys are unusable',
+      lastTest(failed('keys')),
+      undefined,
+      ['bad', 'Keys unusable', 'Tested on 25 Nov 2026, 12:00 UTC'],
+    ],
+    [
+      'another check failed',
+      lastTest(failed('issuer')),
+      { lastSignInAt: at },
+      ['bad', 'Test failed', 'Tested on 25 Nov 2026, 12:00 UTC, last sign-in 25 Nov 2026, 11:00 UTC'],
+    ],
+    [
+      'a user signed in after a failed test',
+      { lastTest: { at, checks: [failed('reached')] } },
+      {},
+      ['good', 'Working', undefined],
+    ],
+    [
+      'a probe confirmed an outage',
+      { health },
+      { lastSignInAt: at },
+      [
+        'bad',
+        'Has problems',
+        'The token endpoint cannot be reached. Since 25 Nov 2026, 11:00 UTC, last sign-in 25 Nov 2026, 11:00 UTC',
+      ],
+    ],
+    ['two sign-ins failed', {}, { failuresSince: 2 }, ['good', 'Working', undefined]],
+    [
+      'three failed in a row',
+      {},
+      { lastSignInAt: at, failuresSince: 3 },
+      ['notice', 'Sign-ins fail', '3 failures since the last sign-in on 25 Nov 2026, 11:00 UTC'],
+    ],
+    [
+      'none has ever passed',
+      {},
+      { lastSignInAt: undefined, failuresSince: 12 },
+      ['notice', 'Sign-ins fail', '12 failures, no sign-in yet'],
+    ],
+    [
+      'an administrator has to consent',
+      {},
+      { lastSignInAt: undefined, consentMissingAt: at, consentReportedAt: at },
+      ['bad', 'Consent missing', 'Since 25 Nov 2026, 11:00 UTC'],
+    ],
+    [
+      'the secret expires in 61 days',
+      expiring('2027-01-25T00:00:00.000Z'),
+      {},
+      ['good', 'Working', undefined],
+    ],
     [
       'the secret expires in 60 days',
       expiring('2027-01-24T00:00:00.000Z'),
-      ['Ready', 'Client secret expires in 60 days'],
+      {},
+      ['good', 'Working', 'Client secret expires in 60 days'],
     ],
     [
       'the secret expires in a day',
       expiring('2026-11-26T00:00:00.000Z'),
-      ['Enabled', 'Client secret expires in 1 day'],
+      {},
+      ['notice', 'Working', 'Client secret expires in 1 day'],
     ],
     [
       'the secret has expired',
       expiring('2026-11-25T00:00:00.000Z'),
-      ['Enabled', 'Client secret has expired'],
+      {},
+      ['bad', 'Client secret expired', 'On 25 November 2026'],
     ],
     [
-      'a probe has confirmed that it fails',
-      { health: failing },
-      ['Enabled', 'Has problems since 24 Nov 2026, 10:00 UTC'],
+      'it is disabled, and its outage is old',
+      { health, enabled: false },
+      {},
+      ['quiet', 'Disabled', 'Tested, ready to enable'],
     ],
-    ['it is disabled, and its outage is old', { health: failing, enabled: false }, ['Disabled']],
     [
       'it will be retired',
       { retireAt: '2026-12-01T00:00:00.000Z' },
-      ['Ready', 'Retiring on 1 December 2026'],
+      {},
+      ['good', 'Working', 'Retires on 1 December 2026'],
     ],
-  ])('is shown when %s', (_when, change, states) => {
-    const shown = providerStates({ ...ready, ...change }, used, now)
-    expect(shown.map(({ text }) => text)).toEqual(states)
+  ])('is one line when %s', (_when, change, activity, status) => {
+    expect(shown(change, activity)).toEqual(status)
   })
 
-  it.each([
-    ['with a passed test sign-in', ready],
-    ['that was enabled without a test sign-in', { ...ready, testSignInAt: undefined }],
-  ])('is not "Ready" for a provider %s that has signed nobody in', (_what, provider) => {
-    for (const activity of [undefined, { ...used, lastSignInAt: undefined }])
-      expect(providerStates(provider, activity, now).map(({ text }) => text)).toEqual([
-        'Enabled',
-        'No sign-in yet',
-      ])
-  })
-
-  it('is shown when an administrator has to consent', () => {
-    const at = now.toISOString()
-    const activity = { lastSignInAt: undefined, signIns: 0, consentMissingAt: at, consentReportedAt: at }
-    expect(providerStates(ready, activity, now).map(({ text }) => text)).toEqual([
-      'Enabled',
-      'Consent missing',
-    ])
-  })
-
-  it('counts as "none works" only if every enabled provider failed its last test', () => {
-    const bad = { ...ready, ...lastTest(failed('reached')) }
-    expect(allEnabledFailed([])).toBe(false)
-    expect(allEnabledFailed([{ ...bad, enabled: false }])).toBe(false)
-    expect(allEnabledFailed([bad, ready])).toBe(false)
-    expect(allEnabledFailed([bad, { ...ready, enabled: false }])).toBe(true)
+  it('counts as "none works" only if every enabled provider fails', () => {
+    const of = (change: Partial<Provider>) => providerStatus({ ...ready, ...change }, used, now)
+    const bad = lastTest(failed('reached'))
+    expect(allEnabledFail([])).toBe(false)
+    expect(allEnabledFail([of({ ...bad, enabled: false })])).toBe(false)
+    expect(allEnabledFail([of(bad), of({})])).toBe(false)
+    expect(allEnabledFail([of(bad), of({ enabled: false })])).toBe(true)
   })
 })
 
@@ -426,8 +545,11 @@ describe('connecting a provider', () => {
     expect(body).toContain('Directory (tenant) ID')
     expect(body).toContain(`value="${portal.url}/login/entra/callback"`)
     expect(body).toContain(`value="${portal.url}/logout/done"`)
-    expect(body).toContain(`value="${portal.url}/logout/entra/backchannel"`)
     expect(body).toContain(`value="${portal.url}/logout/entra/frontchannel"`)
+    // Microsoft has no back-channel logout, and Google has a field for the redirect URI only.
+    expect(body).not.toContain(`value="${portal.url}/logout/entra/backchannel"`)
+    const google = await page('/new/google')
+    expect(google.body.match(/ data-copy="[^"]*"/g)).toEqual([' data-copy="Authorized redirect URI"'])
     expect((await page('/new/nothing')).status).toBe(404)
   })
 
@@ -440,7 +562,7 @@ describe('connecting a provider', () => {
   it('saves a provider that passes the test as a draft, hidden from users', async () => {
     await open()
     const seen = await done('/new/generic', { ...entries(provider), act: 'save' })
-    expect(seen.url).toBe(`${portal.url}/admin/sso/northwind?done=connected`)
+    expect(seen.url).toBe(`${portal.url}/admin/sso/northwind/test-sign-in?done=connected`)
     expect(textOf(seen)).toContain('Saved as a draft')
     expect(await portal.sso.providers.find('northwind')).toMatchObject({
       enabled: false,
@@ -550,10 +672,15 @@ describe('connecting a provider', () => {
     const seen = await post('/new/entra', { displayName, slug, clientId, 'answer.tenant': 'not a guid' })
     expect(seen.status).toBe(422)
     expect(seen.body).toMatch(/id="field-answer-tenant"[^>]*aria-invalid="true"/)
-    const trusting = { 'answer.tenant': 'organizations', trustsEmail: 'on', clientSecret: secret }
+    const trusting = {
+      'answer.tenant': 'organizations',
+      trust: 'domains',
+      emailDomains: 'contoso.example',
+      clientSecret: secret,
+    }
     const noAuth = await post('/new/entra', { displayName, slug, clientId, ...trusting, act: 'save' })
     expect(noAuth.status).toBe(422)
-    expect(noAuth.body).toMatch(/href="#field-trustsEmail"/)
+    expect(noAuth.body).toMatch(/href="#field-trust"/)
     const missing = await post('/new/entra', { displayName, slug, clientId })
     expect(textOf(missing)).toContain('Enter the Directory (tenant) ID.')
   })
@@ -565,8 +692,12 @@ describe('Entra', () => {
     try {
       await open()
       const { clientId, clientSecret } = entra
-      const answers = { 'answer.tenant': contoso, issuer: entra.issuerOf(contoso) }
-      const { body } = await done('/new/entra', {
+      const answers = {
+        'answer.tenant': contosoDomain,
+        issuer: entra.issuerOf(contosoDomain),
+        trust: 'domains',
+      }
+      const saved = await done('/new/entra', {
         displayName: 'Contoso',
         slug: 'contoso',
         clientId,
@@ -574,6 +705,13 @@ describe('Entra', () => {
         ...answers,
         act: 'save',
       })
+      expect(textOf(saved)).toContain(`contoso.example belongs to the tenant ${contoso}.`)
+      expect(await portal.sso.providers.find('contoso')).toMatchObject({
+        issuer: entra.issuerOf(contoso),
+        trustsEmail: true,
+        emailDomains: ['contoso.example'],
+      })
+      const { body } = await page('/contoso')
       expect(body).toContain('href="/login/contoso/admin-consent"')
       expect(body).toContain(`value="${portal.url}/login/contoso/admin-consent/callback"`)
       expect(textOf(await page('/contoso/what-is-read'))).toContain('tid, oid')
@@ -623,6 +761,159 @@ describe('a client secret', () => {
   })
 })
 
+describe('a secret in a form that was rejected', () => {
+  const rejected = { displayName: '', clientId: 'portal', slug: 'northwind' }
+  const sealedIn = ({ body }: Seen) => /name="kept\.clientSecret" value="([^"]+)"/.exec(body)?.[1]
+  const saved = async () => (await portal.sso.providers.list()).map(({ slug }) => slug)
+  const form = () => ({ ...entries(provider), clientSecret: '' })
+
+  beforeEach(async () => {
+    await open()
+    await portal.connect(other)
+    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada', fields: {} })
+    // The administrator needs a session, to which the secret is bound.
+    await admin.open(`${portal.url}/login/acme`)
+  })
+
+  it('is kept, and never shown in plain text', async () => {
+    const { clientSecret } = provider
+    const seen = await post('/new/generic', { ...rejected, clientSecret })
+    const kept = sealedIn(seen)!
+    expect([seen.status, seen.body.includes(clientSecret)]).toEqual([422, false])
+    expect(textOf(seen)).toContain('Your entries are still here, including the secret.')
+    // Also across a second mistake.
+    const again = await post('/new/generic', { ...rejected, 'kept.clientSecret': kept })
+    await done('/new/generic', { ...form(), 'kept.clientSecret': sealedIn(again)! })
+    expect(await saved()).toContain('northwind')
+    const { version } = (await portal.sso.providers.find('northwind'))!
+    const edited = await post('/northwind/edit', { clientSecret, displayName: '', version: String(version) })
+    expect([sealedIn(edited) !== undefined, edited.body.includes(clientSecret)]).toEqual([true, false])
+  })
+
+  it.each<[what: string, use: (sealed: string) => Promise<Seen>]>([
+    [
+      'in another session of the same administrator',
+      async (sealed) => {
+        admin = new Visitor({ 'x-admin': 'yes' })
+        await admin.open(`${portal.url}/login/acme`)
+        return await post('/new/generic', { ...form(), 'kept.clientSecret': sealed })
+      },
+    ],
+    ['in another form', (sealed) => post('/new/keycloak', { ...form(), 'kept.clientSecret': sealed })],
+    [
+      'after it was changed',
+      (sealed) => post('/new/generic', { ...form(), 'kept.clientSecret': `${sealed}A` }),
+    ],
+    [
+      'after 15 minutes',
+      async (sealed) => {
+        const clock = takeClock()
+        try {
+          clock.pass(15 * 60_000 + 1)
+          return await post('/new/generic', { ...form(), 'kept.clientSecret': sealed })
+        } finally {
+          clock.back()
+        }
+      },
+    ],
+  ])('is worthless %s', async (_what, use) => {
+    const { clientSecret } = provider
+    const sealed = sealedIn(await post('/new/generic', { ...rejected, clientSecret }))!
+    expect(sealed).toMatch(/^ey[\w-]+\.\./)
+    const tokens = provider.requests.length
+    const seen = await use(sealed)
+    expect(seen.status).toBe(422)
+    const sent = provider.requests.slice(tokens).map(({ headers, body }) => JSON.stringify([headers, body]))
+    expect(
+      sent.filter((text) => text.includes(Buffer.from(`:${clientSecret}`).toString('base64url'))),
+    ).toEqual([])
+    expect(await saved()).toEqual(['acme'])
+  })
+})
+
+describe('the question whose addresses are trusted', () => {
+  const form = (more: object) => ({ ...entries(provider), ...more })
+  const northwind = async () => (await portal.sso.providers.find('northwind'))!
+
+  it.each<[preset: string, answer: object, settings: object]>([
+    ['generic', {}, { trustsEmail: false, emailDomains: [] }],
+    [
+      'generic',
+      { trust: 'confirmed', emailDomains: 'a.example' },
+      { trustsEmail: false, emailDomains: ['a.example'] },
+    ],
+    [
+      'generic',
+      { trust: 'domains', emailDomains: 'a.example b.example' },
+      { trustsEmail: true, emailDomains: ['a.example', 'b.example'] },
+    ],
+    [
+      'onelogin',
+      { 'answer.subdomain': 'acme', trust: 'code', emailDomains: 'a.example' },
+      { trustsEmail: false, emailDomains: [] },
+    ],
+    [
+      'google',
+      { trust: 'domains', emailDomains: 'a.example' },
+      { emailDomains: ['a.example'], authorizationParameters: { hd: 'a.example' } },
+    ],
+    [
+      'google',
+      { trust: 'anyone', emailDomains: 'a.example' },
+      { emailDomains: [], authorizationParameters: {} },
+    ],
+  ])('at %s with %j becomes settings', async (preset, answer, settings) => {
+    await open({ mailer: async () => {} })
+    await done(`/new/${preset}`, form(answer))
+    expect(await northwind()).toMatchObject(settings)
+    expect((await page('/northwind/trust')).body).toContain(
+      `value="${(answer as { trust?: string }).trust ?? 'confirmed'}" checked`,
+    )
+  })
+
+  it.each<[what: string, preset: string, answer: object, sentence: string]>([
+    [
+      'all addresses without a list of domains',
+      'generic',
+      { trust: 'domains' },
+      'Enter at least one domain.',
+    ],
+    ['an unknown answer', 'generic', { trust: 'everybody' }, 'Choose whose addresses you trust.'],
+    ['an answer of another preset', 'generic', { trust: 'anyone' }, 'Choose whose addresses you trust.'],
+    [
+      'a code without a mailer',
+      'onelogin',
+      { 'answer.subdomain': 'acme', trust: 'code' },
+      'Choose whose addresses you trust.',
+    ],
+  ])('refuses %s', async (_what, preset, answer, sentence) => {
+    await open()
+    const seen = await post(`/new/${preset}`, form(answer))
+    expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining(sentence)])
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
+  it('says that codes need a mailer', async () => {
+    await open()
+    expect(textOf(await page('/new/entra'))).toContain('this portal cannot send e-mail')
+    await portal.close()
+    await open({ mailer: async () => {} })
+    expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
+  })
+
+  it('can be answered again, after which the sign-in is tested again', async () => {
+    await openWithAcme()
+    const { version } = await acme()
+    const stale = await post('/acme/trust', { trust: 'confirmed', version: '77' })
+    expect([stale.status, textOf(stale)]).toEqual([422, expect.stringContaining('changed by someone else')])
+    const none = await post('/acme/trust', { trust: 'domains', version: String(version) })
+    expect([none.status, textOf(none)]).toEqual([422, expect.stringContaining('Enter at least one domain.')])
+    const answer = { trust: 'domains', emailDomains: 'example.com', version: String(version) }
+    expect((await done('/acme/trust', answer)).url).toContain('/acme/test-sign-in?')
+    expect(await acme()).toMatchObject({ trustsEmail: true, emailDomains: ['example.com'] })
+  })
+})
+
 describe('a client key (private_key_jwt)', () => {
   it('is created with the draft, shown with its JWKS URI, and rotated', async () => {
     await open()
@@ -633,7 +924,7 @@ describe('a client key (private_key_jwt)', () => {
     const { clientSecret: _, ...form } = entries(provider)
     const seen = await done('/new/generic', { ...form, clientAuthentication: 'private_key_jwt', act: 'save' })
     expect(seen.body).toContain(`value="${portal.url}/login/northwind/jwks.json"`)
-    expect(textOf(seen).match(/RS256, signs now/g)).toHaveLength(1)
+    expect(textOf(await page('/northwind')).match(/RS256, signs now/g)).toHaveLength(1)
     expect(textOf(await done('/northwind/rotate-key'))).toMatch(/signs now.*signs from|signs from.*signs now/)
     expect((await page('/northwind')).body).not.toContain('"d"')
   })
@@ -1044,7 +1335,7 @@ describe('the event log', () => {
     ])
     expect(textOf(await page('/events?user=ada'))).toMatch(/2026-11-01 12:00:00 Signed in acme ada /)
     expect(textOf(await page('/events?user=ada'))).not.toContain('grace')
-    expect(textOf(await page('/events?reference=k7qx2m9p'))).toContain('reason: the nonce is another one')
+    expect(textOf(await page('/events?reference=k7qx2m9p'))).toContain('Reason: the nonce is another one')
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).toMatch(/2026-11-02 .*other grace/)
     expect(textOf(await page('/events?from=2026-11-02&to=2026-11-02'))).not.toContain('2026-11-03')
     const empty = await page('/events?kind=linked&provider=acme&from=2026-11-02')
@@ -1055,6 +1346,128 @@ describe('the event log', () => {
       'name="from" type="date"',
     ])
       expect(empty.body).toContain(control)
+  })
+
+  it('shows people and administrators by name, and programs as such', async () => {
+    await openWithAcme()
+    const person = async (name: string) =>
+      (await portal.sso.users.create({ email: `${name}@example.com`, name: `${name} & Sons`, fields: {} })).id
+    const [ada, grace] = [await person('ada'), await person('grace')]
+    await write([
+      { provider: 'acme', user_id: ada },
+      { kind: 'unlinked', provider: 'acme', user_id: ada, actor: grace },
+      { kind: 'sessions-ended', provider: 'acme', actor: 'cli:root', detail: '{"sessions":3}' },
+      { kind: 'signed-in', user_id: 'a deleted user' },
+      // A user may have any name, but not the look of a program.
+      { kind: 'unlinked', user_id: 'x', actor: '__proto__' },
+    ])
+    const statements: string[] = []
+    portal.knex.on('query', ({ sql }: { sql: string }) => void statements.push(sql))
+    const seen = await page('/events')
+    expect(statements.filter((sql) => /sso_users/.test(sql))).toHaveLength(1)
+    const text = textOf(seen)
+    expect(text).toContain('Signed in Acme ada & Sons ada@example.com')
+    expect(text).toContain('Account unlinked Acme grace & Sons grace@example.com for ada & Sons')
+    expect(text).toContain('Sessions ended Acme Command line (root) 3 sessions ended.')
+    expect(text).toContain('Signed in a deleted user')
+    expect(seen.body).toContain(`href="/admin/sso/sessions?user=${grace}"`)
+    expect(seen.body).toContain('href="/admin/sso/sessions?user=__proto__"')
+  })
+
+  it('shows ids where the directory of the host fails, and asks it for no more names than rows', async () => {
+    const asked: string[] = []
+    const users = {
+      findById: async (id: string) => {
+        asked.push(id)
+        if (id !== 'u55') throw new Error('the directory is away')
+        return { id, email: 'one@example.com', name: 'User One' }
+      },
+      findByEmail: async () => undefined,
+      create: () => Promise.reject(new Error('closed')),
+    }
+    await open({ users })
+    await write(Array.from({ length: 60 }, (_, at) => ({ user_id: `u${at}`, actor: `a${at}` })))
+    const text = textOf(await page('/events'))
+    expect(text).toContain('User One one@example.com')
+    expect(text).toContain('Signed in a27 for u27')
+    expect(asked.length).toBeLessThanOrEqual(60)
+  })
+
+  it.each<[string, Record<string, unknown>, string[]]>([
+    [
+      'settings',
+      {
+        change: 'displayName, emailDomains, trustsEmail, logout, clientSecret',
+        before: JSON.stringify({ displayName: 'A', emailDomains: [], trustsEmail: false, logout: 'ask' }),
+        after: JSON.stringify({
+          displayName: 'B',
+          emailDomains: ['b.example'],
+          trustsEmail: true,
+          logout: 'portal',
+        }),
+      },
+      [
+        'Display name: A → B',
+        'E-mail domains: – → b.example',
+        'Trust every e-mail address from this provider: no → yes',
+        'Sign-out ends: ask: the user chooses whether the provider’s session ends, too → portal: the provider’s session stays',
+        'Client secret changed.',
+      ],
+    ],
+    ['a setting of another version', { change: 'spare', after: '{"spare":1}' }, ['spare: – → 1']],
+    ['a shortened value', { change: 'issuer', after: '{"issuer' }, ['Issuer changed.']],
+    ['a state', { change: 'enabled', testSignIn: 'overridden' }, ['Enabled. No test sign-in had passed.']],
+    ['an order', { change: 'order: a, b' }, ['New order on the login page: a, b.']],
+  ])('tells what changed in words: %s', async (_what, detail, words) => {
+    await open()
+    await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail: JSON.stringify(detail) }])
+    const text = textOf(await page('/events'))
+    for (const each of words) expect(text).toContain(each)
+    expect(text).not.toContain('{"')
+  })
+
+  it.each([
+    ['the error number of Entra', 'entra', '… (AADSTS50105): …', /assign this account: Enterprise apps/i],
+    [
+      'the words of Okta',
+      'okta',
+      '"access_denied": "User is not assigned to the client application."',
+      /not assigned to the application in Okta\. What to do: Assign the user or a group/,
+    ],
+    [
+      'the code, at another provider',
+      'generic',
+      '"User is not assigned to the client application."',
+      /did not let the user in, or the user cancelled\. What to do: Check at the provider/,
+    ],
+  ])('explains a failure by %s, and says if a browser reported it', async (_what, preset, reason, words) => {
+    await openWithAcme()
+    await portal.knex('sso_providers').update({ preset, created_at: '2026-01-01' })
+    const detail = JSON.stringify({ code: 'provider_denied', reason, reportedBy: 'browser' })
+    const at = new Date().toISOString()
+    await write([{ kind: 'sign-in-failed', provider: 'acme', at, reference: 'K7QX2M9P', detail }])
+    for (const path of ['/events?kind=sign-in-failed', '/acme']) {
+      const text = textOf(await page(path))
+      expect(text).toMatch(words)
+      expect(text).toContain('A browser reported this. Anyone can send such a report.')
+    }
+    expect((await page('/acme')).body).toContain('href="/admin/sso/events?reference=K7QX2M9P"')
+  })
+
+  it('has a chart of the portal, or of the provider in the filter', async () => {
+    await open()
+    const today = new Date().toISOString()
+    await write([
+      { provider: 'acme', at: today },
+      { provider: 'other', at: today },
+      { kind: 'sign-in-failed', provider: 'other', at: today },
+      { kind: 'linked', provider: 'other', at: today },
+    ])
+    const label = async (query: string) =>
+      /aria-label="(Last 30[^.]*)/.exec((await page(`/events${query}`)).body)?.[1]
+    expect(await label('')).toBe('Last 30 days: 2 sign-ins, 1 failure')
+    expect(await label('?provider=acme')).toBe('Last 30 days: 1 sign-in, 0 failures')
+    expect(await label('?provider=nobody')).toBeUndefined()
   })
 
   it('is shown page by page', async () => {

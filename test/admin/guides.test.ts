@@ -15,13 +15,18 @@ const openingTags = [
   'div class="admin-scroll" role="region" aria-label="[^"<>]+" tabindex="0"',
   'table class="admin-table"',
   'th scope="col"',
+  'code data-template="<%= guideUrls\\.\\w+\\.template %>"',
   `a class="admin-link" href="(?:https:\\/\\/[^"<>\\s]+|<%= base %>\\/new\\/(?:${guidePages})\\/guide)"`,
 ]
 const closingTag = '\\/(?:h[123]|p|ul|ol|li|em|strong|code|thead|tbody|tr|td|pre|div|table|th|a)'
 const allowedTag = new RegExp(`<(?:${openingTags.join('|')}|${closingTag})>`, 'g')
 
 /** The lines of a guide that contain `<` or `>` after the allowed tags are removed. */
-const forbiddenMarkup = (guide: string) => guide.replace(allowedTag, '').match(/[^\n]*[<>][^\n]*/g) ?? []
+const forbiddenMarkup = (guide: string) =>
+  guide
+    .replace(/(?<=>)<%= guideUrls\.\w+\.value %>(?=<)/g, '')
+    .replace(allowedTag, '')
+    .match(/[^\n]*[<>][^\n]*/g) ?? []
 
 describe('the rendered guides', () => {
   it('match the Markdown in docs/providers (if not, run `npm run guides`)', () => {
@@ -30,10 +35,25 @@ describe('the rendered guides', () => {
 
   it.each(presets.map(({ name }) => [name]))('%s contains only allowed elements and links', (name) => {
     const guide = committed().get(`${name}.ejs`)!
-    expect(guide).toMatch(/^<h1>/)
+    expect(guide).toMatch(/^<p>/)
+    expect(guide).not.toContain('<h1>')
     expect(forbiddenMarkup(guide)).toEqual([])
   })
 })
+
+it.each(presets.map(({ name }) => [name]))(
+  'the guide of %s ends the set-up with a test and with enabling',
+  (name) => {
+    const headings = [
+      ...committed()
+        .get(`${name}.ejs`)!
+        .matchAll(/<h2>(?:\d\. )?(.*?)<\/h2>/g),
+    ].map(([, text]) => text)
+    const test = headings.indexOf('Test a sign-in')
+    expect(headings[test + 1]).toBe('Enable it')
+    expect(test).toBeGreaterThan(Math.max(headings.indexOf('In the portal'), headings.indexOf('Connect it')))
+  },
+)
 
 describe('renderGuide', () => {
   it('renders headings, lists, tables, code and links to other guides', () => {
@@ -59,7 +79,6 @@ describe('renderGuide', () => {
       '---',
     ].join('\n')
     expect(renderGuide(markdown).split('\n')).toEqual([
-      '<h1>Okta</h1>',
       '<h3>Deep</h3>',
       '<p>Two lines',
       'of <strong>one</strong> paragraph, see <a class="admin-link" href="<%= base %>/new/google/guide">Google</a>.</p>',
@@ -85,6 +104,16 @@ describe('renderGuide', () => {
     ])
   })
 
+  it('shows the URLs of the reader’s portal for those of the example and after their names', () => {
+    const own = (name: string) =>
+      `<code data-template="<%= guideUrls.${name}.template %>"><%= guideUrls.${name}.value %></code>`
+    const markdown =
+      'Add the **Redirect URI** of the portal, or `https://portal.example.com/logout/okta/backchannel`. Not `https://portal.example.com/other`.'
+    expect(renderGuide(markdown)).toBe(
+      `<p>Add the <strong>Redirect URI</strong> of the portal ${own('redirectUri')}, or ${own('backChannelLogoutUri')}. Not <code>https://portal.example.com/other</code>.</p>\n`,
+    )
+  })
+
   it.each([
     '<script>alert(1)</script>',
     'text <img src=x onerror=alert(1)> text',
@@ -104,7 +133,7 @@ describe('renderGuide', () => {
     '<%= process.exit() %>',
     'text `<%- include("x") %>` text',
     '```\n<%= process.exit() %>\n```',
-    '# <%= process.exit() %>',
+    '## <%= process.exit() %>',
     '| <b>" onclick="x | <%= x %> |\n|---|---|\n| <b>x</b> | <%- x %> |',
   ])('turns %j into text or into allowed markup', (markdown) => {
     const guide = renderGuide(markdown)

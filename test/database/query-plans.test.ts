@@ -26,6 +26,8 @@ const exceptions: [RegExp, why: string][] = [
     'once a minute',
   ],
   [/^select max\("position"\)/, 'an administrator connects a provider'],
+  [/^update "sso_providers" set "position" = case/, 'an administrator moves a provider before others'],
+  [/lower\(name\) like/, 'no index finds a part of a name, so a search reads the users of one portal'],
 ]
 
 /** The tables are large enough for PostgreSQL to prefer an index, and to notice if a statement reads them. */
@@ -103,7 +105,8 @@ async function fill(): Promise<void> {
      select 'u' || n, 'default', 'u' || n || '@example.com', 'User', true, '{}', '' from ${series(sizes.people)}`,
     `insert into sso_identities (id, portal, user_id, provider_id, issuer, subject, linked_at, last_used_at)
      select 'i' || n, 'default', 'u' || n, ${half(`'${acmeId}'`, `'copy-' || n % ${sizes.providers}`)},
-       ${half(`'${issuer}'`, `'https://p' || n % ${sizes.providers} || '.example'`)}, 's' || n, '', '' from ${series(sizes.people)}`,
+       ${half(`'${issuer}'`, `'https://p' || n % ${sizes.providers} || '.example'`)}, 's' || n,
+       '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z' from ${series(sizes.people)}`,
     // `retired` has old events only, and one user has half of the events.
     `insert into sso_events (id, portal, at, kind, user_id, provider, reference, detail)
      select gen_random_uuid()::text, 'default', ${time("n * interval '1 minute'")},
@@ -217,8 +220,14 @@ describe('with many rows in PostgreSQL, at most 1,100 are read by', () => {
         await page('/new/generic')
         expect(await page('/events?provider=acme')).toContain('<input class="sso-input" id="field-provider"')
         expect((await page('/sessions')).match(/<option/g)).toHaveLength(50)
-        expect(await page('/sessions?provider=acme')).toContain('More than 1,000 active sessions')
+        const sessions = await page('/sessions?provider=acme')
+        expect(sessions).toContain('More than 1,000 active sessions')
+        const [, older = ''] = /href="\/admin\/sso(\/sessions\?[^"]*)">Older/.exec(sessions) ?? []
+        expect(await page(older.replaceAll('&amp;', '&'))).toContain('>Newest</a>')
+        expect((await page('/sessions')).match(/<time/g)).toHaveLength(100)
         await page('/sessions?user=u1')
+        await admin.post(`${portal.url}/admin/sso/sessions`, { user: 'u77@example.com' })
+        await admin.post(`${portal.url}/admin/sso/p9/move`, { position: '40' })
         await admin.post(`${portal.url}/admin/sso/p9/move`, { direction: 'up', from: 'list' })
       }),
     ).toEqual([])

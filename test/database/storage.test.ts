@@ -37,6 +37,7 @@ const allMigrations = [
   '012-provider-health',
   '013-provider-marks',
   '014-show-on-picker',
+  '015-admin-pages',
 ]
 const longAgo = '2020-01-01T00:00:00.000Z'
 const settings = { clientAddress: 'shortened' } as const
@@ -49,6 +50,8 @@ const ourTables = [
   'sso_session_endings',
   'sso_provider_health',
   'sso_provider_logos',
+  'sso_event_counts',
+  'sso_tasks',
   'sso_sessions',
   'sso_users',
 ]
@@ -744,6 +747,38 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         expect(received).toEqual([{ ...event, clientAddress: '203.0.113.0/24' }])
       })
 
+      it('of one turn of the event loop are one statement, and one that the database refuses keeps no other out', async () => {
+        const { lines, logger } = log()
+        const events = new EventLog(coreOf(knex, logger), settings)
+        const received = jest.fn()
+        events.emitter.on('signed-in', received)
+        const statements: string[] = []
+        const listen = ({ sql }: { sql: string }) => void statements.push(sql)
+        knex.on('query', listen)
+        const people = Array.from({ length: 3 }, (_, n) => `person-${n}`)
+        const record = (userId: string, kind = 'signed-in') =>
+          events.record({ kind, portal, userId } as never)
+        const stored = async () =>
+          await knex('sso_events').where({ portal }).orderBy('user_id').pluck('user_id')
+        try {
+          await Promise.all(people.map((userId) => record(userId)))
+          expect(statements).toHaveLength(1)
+          expect(await stored()).toEqual(people)
+          statements.length = 0
+          await Promise.all([record('person-3'), record('refused', null as never), record('person-4')])
+          expect(statements).toHaveLength(4)
+          expect(await stored()).toEqual([...people, 'person-3', 'person-4'])
+          expect(lines).toEqual([expect.stringContaining('an event could not be written')])
+          statements.length = 0
+          await Promise.all(Array.from({ length: 250 }, () => record('many')))
+          expect(statements).toHaveLength(3)
+          expect((await stored()).filter((userId) => userId === 'many')).toHaveLength(250)
+          expect(received).toHaveBeenCalledTimes(255)
+        } finally {
+          knex.removeListener('query', listen)
+        }
+      })
+
       it('are logged and still emitted if they cannot be written', async () => {
         const { lines, logger } = log()
         const closed = knexModule(config)
@@ -820,6 +855,8 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         ['sso_session_endings', ['id']],
         ['sso_provider_health', ['provider_id']],
         ['sso_provider_logos', ['provider_id']],
+        ['sso_event_counts', ['portal', 'provider', 'day']],
+        ['sso_tasks', ['id']],
       ]
       const keyOf = (table: string) => (table.startsWith('sso_provider_') ? 'provider_id' : 'id')
       const lookAlikes = [

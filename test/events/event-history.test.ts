@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import knexModule, { type Knex } from 'knex'
+import { countEvents } from '../../lib/events/event-counts.ts'
 import { type EventFilter, HistoryApi, type StoredEvent } from '../../lib/events/event-history.ts'
 import { EventLog } from '../../lib/events/event-log.ts'
 import type { PortalEvent } from '../../lib/index.ts'
 import { createBreakers } from '../../lib/web/core.ts'
+import { sharedClock } from '../support/clock.ts'
 import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -170,6 +172,85 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
     })
   })
 
+  describe('countsByDay', () => {
+    const counting = () => knex('sso_tasks').where({ id: 'count events' })
+    const count = () => countEvents({ knex, clock: sharedClock })
+    const totals = async (slugs?: string[]) =>
+      [...(await history().countsByDay(portal, slugs))].map(([slug, each]) => [
+        slug,
+        each.length,
+        each.filter(({ signIns, failures }) => signIns + failures > 0),
+      ])
+    const day = (back: number) => days(back).slice(0, 10)
+    const fail = { kind: 'sign-in-failed' }
+    const succeed = { kind: 'signed-in' }
+
+    beforeEach(() => counting().delete())
+
+    /** Events of several days, the newest of which the maintenance has not counted yet. */
+    async function insertAll(): Promise<void> {
+      await insertPast(days(31), { ...succeed, provider: 'acme' })
+      for (const provider of ['acme', 'acme', 'other', undefined])
+        await insertPast(days(3), { ...succeed, ...(provider && { provider }) })
+      await insertPast(days(2), { ...fail, provider: 'acme' })
+      await insertPast(days(2), { kind: 'linked', provider: 'acme' })
+      await insertPast(days(0), { ...succeed, provider: 'acme' })
+    }
+    const ofAcme = () => [
+      { day: day(3), signIns: 2, failures: 0 },
+      { day: day(2), signIns: 0, failures: 1 },
+      { day: day(0), signIns: 1, failures: 0 },
+    ]
+
+    it('has the sign-ins and failures of 30 days, counted or not, of providers and of the portal', async () => {
+      await insertAll()
+      const expected = [
+        ['acme', 30, ofAcme()],
+        ['other', 30, [{ day: day(3), signIns: 1, failures: 0 }]],
+        ['nobody', 30, []],
+      ]
+      const all = ['acme', 'other', 'nobody']
+      expect(await totals(all)).toEqual(expected)
+      await count()
+      expect(await totals(all)).toEqual(expected)
+      const rows = await knex('sso_event_counts').where({ portal }).orderBy(['day', 'provider'])
+      expect(rows.map((row) => [row.provider, row.day, row.sign_ins, row.failures])).toEqual([
+        ['', day(3), 4, 0],
+        ['acme', day(3), 2, 0],
+        ['other', day(3), 1, 0],
+        ['', day(2), 0, 1],
+        ['acme', day(2), 0, 1],
+      ])
+      const [[, , ofPortal] = []] = await totals()
+      expect(ofPortal).toEqual([{ ...ofAcme()[0], signIns: 4 }, ...ofAcme().slice(1)])
+    })
+
+    it('counts no event twice, whatever the number of instances and runs', async () => {
+      await insertAll()
+      await Promise.all(Array.from({ length: 4 }, count))
+      await count()
+      expect(await totals(['acme'])).toEqual([['acme', 30, ofAcme()]])
+    })
+
+    it('starts at the last 30 days after a long pause, and deletes older counts', async () => {
+      await insertAll()
+      const old = { provider: 'acme', day: day(30), sign_ins: 1, failures: 0 }
+      await knex('sso_event_counts').insert({ id: randomUUID(), portal, ...old })
+      await counting().delete()
+      const longAgo = days(300)
+      await knex('sso_tasks').insert({
+        id: 'count events',
+        total: 0,
+        done: 0,
+        started_at: longAgo,
+        reached_at: longAgo,
+      })
+      await count()
+      expect(await totals(['acme'])).toEqual([['acme', 30, ofAcme()]])
+      expect(await knex('sso_event_counts').where({ portal, day: day(30) })).toEqual([])
+    })
+  })
+
   describe('activity', () => {
     const consentMissing = { code: 'consent_missing', reason: 'AADSTS65001' }
     const nothing = {
@@ -177,8 +258,34 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
       signIns: 0,
       consentMissingAt: undefined,
       consentReportedAt: undefined,
+      failuresSince: 0,
+      lastFailure: undefined,
     }
     const activity = async (slug = 'acme') => (await history().activity({ portal })).get(slug)
+
+    it('has the last failure, and counts those since the last success that the user did not cause', async () => {
+      await insertProvider('acme')
+      const fail = (back: number, code: string, more: object = {}) =>
+        insertPast(days(back), {
+          kind: 'sign-in-failed',
+          provider: 'acme',
+          reference: `REF${back}`,
+          detail: { code, reason: 'x', ...more },
+        })
+      await fail(5, 'provider_error')
+      await insertPast(days(4), { kind: 'signed-in', provider: 'acme' })
+      expect(await activity()).toMatchObject({ failuresSince: 0, lastFailure: { reference: 'REF5' } })
+      for (const code of ['provider_error', 'provider_unavailable', 'response_invalid', 'subject_constant'])
+        await fail(3, code)
+      await fail(2, 'account_not_assigned')
+      await fail(1, 'provider_error', { reportedBy: 'browser' })
+      expect(await activity()).toMatchObject({
+        failuresSince: 4,
+        lastFailure: { reference: 'REF1', detail: { code: 'provider_error', reportedBy: 'browser' } },
+      })
+      await insertPast(days(0), { kind: 'signed-in', provider: 'acme' })
+      expect(await activity()).toMatchObject({ failuresSince: 0 })
+    })
 
     it('is empty before the first sign-in', async () => {
       await insertProvider('acme')
@@ -198,7 +305,8 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
       })
       await insertPast(days(1), { kind: 'signed-in', provider: 'other' })
       await insertPast(days(1), { kind: 'signed-in', provider: 'acme', portal: 'elsewhere' })
-      expect(await activity()).toEqual({ ...nothing, lastSignInAt: last, signIns: 2 })
+      const lastFailure = expect.objectContaining({ detail: { code: 'provider_denied' } })
+      expect(await activity()).toEqual({ ...nothing, lastSignInAt: last, signIns: 2, lastFailure })
       expect(await activity('other')).toMatchObject({ signIns: 1 })
     })
 
@@ -289,7 +397,7 @@ describe.each(everyDatabase)('the history on %s', (name, fresh) => {
       } finally {
         await watched.destroy()
       }
-      expect(queries).toHaveLength(7)
+      expect(queries).toHaveLength(8)
       for (const { sql, bindings } of queries) {
         const values = bindings.map((value) => (typeof value === 'number' ? value : `'${String(value)}'`))
         const { rows } = await knex.raw(`explain ${sql.replace(/\$(\d+)/g, (_, n) => String(values[n - 1]))}`)

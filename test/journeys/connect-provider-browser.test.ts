@@ -3,12 +3,16 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContextOptions } from 'playwright-core'
 import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { openBrowser } from '../support/chromium.ts'
+import { contosoDomain, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { flaws, Person } from '../support/person.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 
 type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
 
 const clientSecret = 'a+client secret/of a test%'
+/** of many sessions, which another instance is ending */
+const ending = '00000000-0000-4000-8000-000000000000'
 let browser: Browser
 let portal: TestPortal
 let northwind: IdentityProvider
@@ -35,6 +39,13 @@ beforeAll(async () => {
     issuer: northwind.issuer,
     clientId: 'equipment-portal',
     clientSecret,
+  })
+  await portal.knex('sso_session_endings').insert({
+    id: ending,
+    selection: '{"portal":"default","provider":"elsewhere"}',
+    requested_at: '2099-01-01T00:00:00.000Z',
+    total: 100_000,
+    done: 17_250,
   })
   storageState = await withPerson({}, async (person) => {
     const { page } = person
@@ -94,19 +105,19 @@ async function connectTailspin(person: Person): Promise<void> {
   await page.getByLabel('Client ID').fill('equipment-portal')
   await page.getByLabel('Client secret', { exact: false }).first().fill(clientSecret)
   await page.getByLabel('Name in URLs').fill('tailspin')
-  await person.choose('Test and save as draft')
+  await person.choose('Save and continue')
   expect(person.status).toBe(422)
   expect(await person.reads()).toContain('No usable discovery document at http://127.0.0.1:9/')
 
-  // After a mistake, all input is kept except the secret.
+  // After a mistake, all input is kept, and the secret is not in the page.
   expect(await page.getByLabel('Redirect URI', { exact: true }).inputValue()).toBe(
     portal.sso.providers.redirectUri('tailspin'),
   )
   await page.getByLabel('Issuer').fill(tailspin.issuer)
   expect(await page.locator('#field-clientSecret').inputValue()).toBe('')
-  await page.locator('#field-clientSecret').fill(clientSecret)
-  await person.choose('Test and save as draft')
-  expect(await person.title()).toBe('Tailspin Accounts')
+  expect(await page.content()).not.toContain(clientSecret)
+  await person.choose('Save and continue')
+  expect(await person.title()).toBe('Test a sign-in with Tailspin Accounts')
   expect(await person.reads()).toContain('Saved as a draft')
 }
 
@@ -125,17 +136,18 @@ describe('an administrator at a real browser', () => {
       await connectTailspin(person)
       expect(await providersOnLoginPage()).toEqual(['Northwind ID'])
 
+      await person.choose('Later')
+      expect(page.url()).toBe(`${portal.url}/admin/sso/tailspin`)
       await person.choose('Test connection')
       expect(await person.reads()).toContain('Tested just now.')
 
       await person.choose('Test sign-in')
       await person.choose(/^Ada Lovelace/)
       expect(await person.title()).toBe('The test sign-in with Tailspin Accounts passed')
-      await person.choose('Back to provider')
-      expect(page.url()).toBe(`${portal.url}/admin/sso/tailspin`)
       expect(await providersOnLoginPage()).toEqual(['Northwind ID'])
 
       await person.choose('Enable')
+      expect(page.url()).toContain(`${portal.url}/admin/sso/tailspin?`)
       expect(await person.reads()).toContain('Everyone can sign in with it now.')
       expect(await providersOnLoginPage()).toEqual(['Northwind ID', 'Tailspin Accounts'])
       await withPerson({}, async (somebody) => {
@@ -159,6 +171,20 @@ describe('an administrator at a real browser', () => {
   it('connects a provider without JavaScript', () =>
     asAdministrator(connectTailspin, { javaScriptEnabled: false }))
 
+  it('opens the menu of a provider by keyboard, and closes it with Escape', () =>
+    asAdministrator(async ({ page }) => {
+      await page.goto(`${portal.url}/admin/sso/`)
+      const menu = page.getByLabel('Actions for Northwind ID')
+      const item = page.getByRole('button', { name: 'Test connection' })
+      await menu.focus()
+      await page.keyboard.press('Enter')
+      await item.first().waitFor()
+      await page.keyboard.press('Tab')
+      await page.keyboard.press('Escape')
+      expect(await item.first().isVisible()).toBe(false)
+      expect(await menu.evaluate((at) => at === document.activeElement)).toBe(true)
+    }))
+
   it('copies a redirect URI, which follows the entered name', () =>
     asAdministrator(
       async (person) => {
@@ -180,6 +206,9 @@ describe('an administrator at a real browser', () => {
     ['the form', '/new/generic', 'Connect an OpenID Connect provider'],
     ['a provider', '/northwind', 'Northwind ID'],
     ['the form of a provider', '/northwind/edit', 'Edit Northwind ID'],
+    ['the form for Entra, with its guide', '/new/entra', 'Connect Microsoft Entra ID'],
+    ['the third step', '/northwind/test-sign-in', 'Test a sign-in with Northwind ID'],
+    ['the question whose addresses are trusted', '/northwind/trust', 'Trusted addresses of Northwind ID'],
     ['the confirmation of a removal', '/northwind/remove', 'Remove Northwind ID?'],
     ['the claims that are read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
     ['the event log', '/events', 'Event log'],
@@ -189,6 +218,11 @@ describe('an administrator at a real browser', () => {
       'the confirmation before sessions end',
       '/sessions/end?provider=northwind',
       'End all sessions of Northwind ID?',
+    ],
+    [
+      'the progress of ending sessions',
+      `/sessions/ending?provider=northwind&id=${ending}`,
+      'Ending sessions',
     ],
     ['a guide', '/new/generic/guide', /./],
   ])('sees no accessibility problem and no sideways scrolling on: %s', (_what, path, title) =>
@@ -207,11 +241,155 @@ describe('an administrator at a real browser', () => {
     asAdministrator(async (person) => {
       const { page } = person
       await page.goto(`${portal.url}/admin/sso/new/generic`)
-      await person.choose('Test and save as draft')
+      await person.choose('Save and continue')
       expect(person.status).toBe(422)
       expect(await page.locator('.sso-summary').evaluate((at) => at === document.activeElement)).toBe(true)
       await person.choose('Enter the issuer.')
       expect(await page.getByLabel('Issuer').evaluate((at) => at === document.activeElement)).toBe(true)
       expect(await flaws(person)).toEqual([])
     }))
+})
+
+/** Counts the steps of a person who follows the guide. */
+class Effort {
+  readonly counts = { pages: 0, fields: 0, copies: 0 }
+  readonly #person: Person
+  readonly #seen = new Set<number>()
+
+  constructor(person: Person) {
+    this.#person = person
+  }
+
+  async look(): Promise<void> {
+    await this.#person.title()
+    const page = await this.#person.page.evaluate(() => performance.timeOrigin)
+    if (!this.#seen.has(page)) this.counts.pages++
+    this.#seen.add(page)
+  }
+
+  async choose(name: string): Promise<void> {
+    await this.look()
+    await this.#person.choose(name)
+  }
+
+  /** @param isCopied from the provider's console; otherwise the person knows the value */
+  async fill(label: string, value: string, isCopied: boolean): Promise<void> {
+    await this.look()
+    await this.#person.page.getByLabel(label).first().fill(value)
+    this.counts.fields++
+    if (isCopied) this.counts.copies++
+  }
+
+  /** Copies the URLs that the provider's console requires. */
+  async copyUrls(): Promise<void> {
+    await this.look()
+    for (const url of await this.#person.page.locator('.admin-address').all())
+      if (!(await url.innerText()).includes('Optional')) this.counts.copies++
+  }
+}
+
+type Entries = [label: string, value: string, isCopied: boolean][]
+
+describe('connecting a provider by its guide takes at most', () => {
+  let own: TestPortal
+  let entra: Awaited<ReturnType<typeof startEntraLookAlike>>
+  let other: Awaited<ReturnType<typeof startFaultyProvider>>
+
+  beforeAll(async () => {
+    own = await startPortal({
+      mount(app, sso) {
+        mountDefault(app, sso)
+        app.get('/classic-login', async (req, res) => {
+          const user = await sso.users.findByEmail('root@example.com')
+          req.login(user as Express.User, () => void res.redirect('/admin/sso/'))
+        })
+        app.use('/admin/sso', sso.admin({ authorize: (req) => req.user !== undefined }))
+      },
+    })
+    await own.sso.users.create({ email: 'root@example.com', name: 'Administrator', fields: {} })
+    await own.sso.users.create({ email: `ada@${contosoDomain}`, name: 'Ada Lovelace', fields: {} })
+    entra = await startEntraLookAlike({ clientSecret })
+    entra.signsIn({ email: `ada@${contosoDomain}` })
+    other = await startFaultyProvider({ clientSecret })
+    other.person = {
+      sub: 'ada',
+      email: `ada@${contosoDomain}`,
+      email_verified: true,
+      hd: contosoDomain,
+    }
+  })
+  afterAll(() => Promise.all([own.close(), entra.close(), other.close()]))
+
+  // The first one is the first provider of its portal, and uses the proposed answers.
+  it.each<[preset: string, name: string, counts: Effort['counts'], entries: () => Entries]>([
+    [
+      'entra',
+      'Microsoft Entra ID',
+      { pages: 6, fields: 3, copies: 5 },
+      () => [
+        ['Directory (tenant) ID', contosoDomain, false],
+        ['Application (client) ID', entra.clientId, true],
+        ['Client secret', clientSecret, true],
+      ],
+    ],
+    [
+      'google',
+      'Google',
+      { pages: 6, fields: 3, copies: 3 },
+      () => [
+        ['Client ID', other.clientId, true],
+        ['Client secret', clientSecret, true],
+        ['E-mail domains', contosoDomain, false],
+      ],
+    ],
+    [
+      'okta',
+      'Okta',
+      { pages: 6, fields: 3, copies: 5 },
+      () => [
+        ['Okta domain', 'acme.okta.com', true],
+        ['Client ID', other.clientId, true],
+        ['Client secret', clientSecret, true],
+      ],
+    ],
+    [
+      'generic',
+      'OpenID Connect',
+      { pages: 6, fields: 4, copies: 5 },
+      () => [
+        ['Display name', 'Acme', false],
+        ['Issuer', other.issuer, true],
+        ['Client ID', other.clientId, true],
+        ['Client secret', clientSecret, true],
+      ],
+    ],
+  ])('for %s', async (preset, name, counts, entries) => {
+    await withPerson({}, async (person) => {
+      const { page } = person
+      const effort = new Effort(person)
+      await page.goto(`${own.url}/classic-login`)
+      await effort.choose('Connect a provider')
+      await effort.choose(name)
+      await effort.copyUrls()
+      for (const [label, value, isCopied] of entries()) await effort.fill(label, value, isCopied)
+      // Replaces the vendor's server, which tests cannot reach.
+      const issuer = preset === 'entra' ? entra.issuerOf(contosoDomain) : other.issuer
+      await page.locator('#field-issuer').evaluate((field, text) => {
+        ;(field as HTMLInputElement).value = text
+      }, issuer)
+      await effort.choose('Save and continue')
+      await effort.choose('Test sign-in')
+      await effort.choose('Enable')
+      await effort.look()
+      expect(await person.reads()).toContain('Everyone can sign in with it now.')
+      console.info(`to connect ${name}: ${JSON.stringify(effort.counts)}`)
+      expect(effort.counts.pages).toBeLessThanOrEqual(counts.pages)
+      expect(effort.counts.fields).toBeLessThanOrEqual(counts.fields)
+      expect(effort.counts.copies).toBeLessThanOrEqual(counts.copies)
+    })
+    await withPerson({}, async (somebody) => {
+      await somebody.page.goto(`${own.url}/login/${preset === 'generic' ? 'sso' : preset}?returnTo=/portal`)
+      expect(await somebody.reads()).toContain(`"email":"ada@${contosoDomain}"`)
+    })
+  })
 })

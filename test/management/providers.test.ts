@@ -407,8 +407,17 @@ describe('Microsoft Entra ID', () => {
     ])
   })
 
+  it('has the tenant to which discovery says that a domain belongs', async () => {
+    await connect('Contoso.OnMicrosoft.com')
+    const found = 'https://login.microsoftonline.com/contoso.onmicrosoft.com/v2.0'
+    expect(requestedUrls.slice(0, 2)).toEqual([
+      `${found}/.well-known/openid-configuration`,
+      `${issuer}/.well-known/openid-configuration?appid=portal`,
+    ])
+    expect(await connected()).toMatchObject([{ issuer }])
+  })
+
   it.each([
-    ['a tenant name', 'contoso.onmicrosoft.com'],
     ['all tenants', 'common'],
     ['a path', `${tenant}/../other`],
     ['nothing', undefined],

@@ -222,14 +222,14 @@ describe('the sessions page', () => {
       const seen = await done('/sessions', { user })
       expect(seen.url).toBe(`${portal.url}/admin/sso/sessions?user=${ada.id}`)
       expect(text(seen)).toContain('Ada Lovelace ada@example.com')
-      expect(text(seen)).toContain('Firefox, Windows 127.0.0.0/24 acme')
+      expect(text(seen)).toContain('Firefox, Windows 127.0.0.0/24 Acme')
     }
     expect(text(await done('/sessions', { provider: 'acme' }))).toContain('1 active session')
   })
 
   it.each([
-    ['an unknown e-mail address', { user: 'nobody@example.com' }, 'No user with this address or ID'],
-    ['an unknown user id', { user: 'nobody' }, 'No user with this address or ID'],
+    ['an unknown e-mail address', { user: 'nobody@example.com' }, 'No user with this name, address or ID'],
+    ['an unknown user id', { user: 'nobody' }, 'No user with this name, address or ID'],
     ['text that databases reject', { user: 'a\0b' }, 'the id of a user'],
     ['an unknown provider', { provider: 'acmee' }, 'No provider is called'],
     ['a user and a provider', { user: 'ada@example.com', provider: 'acme' }, 'either a user or a provider'],
@@ -262,9 +262,138 @@ describe('the sessions page', () => {
       expect(text(seen)).toMatch(/The sessions have ended.* No active sessions/)
       expect(await Promise.all(visitors.map(isSignedIn))).toEqual([false, false])
       expect(await ended()).toMatchObject([{ actor: 'admin', detail: '{"sessions":2}' }])
-      expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*sessions: 2/)
+      expect(text(await page('/events?kind=sessions-ended'))).toMatch(/Sessions ended .*2 sessions ended\./)
     },
   )
+
+  it('opens with the newest sessions of the portal and their users, page by page', async () => {
+    const grace = await portal.sso.users.create({ email: 'g@example.com', name: 'Grace Hopper', fields: {} })
+    const at = (second: number) => new Date(Date.now() - 60_000 + Math.floor(second) * 1000).toISOString()
+    const row = (n: number) => ({
+      id: String(n).padStart(43, 'x'),
+      portal: n === 0 ? 'south' : 'default',
+      user_id: n % 2 ? ada.id : grace.id,
+      provider: 'acme',
+      location: `place ${n}.`,
+      session: 'sealed under a secret that is gone',
+      // Several start in the same millisecond.
+      created_at: at(n / 10),
+      last_seen_at: at(0),
+      expires_at: new Date(Date.now() + 3_600_000).toISOString(),
+    })
+    await portal.knex.batchInsert(
+      'sso_sessions',
+      Array.from({ length: 71 }, (_, n) => row(n)),
+      50,
+    )
+    const places = ({ body }: Seen) => [...body.matchAll(/place (\d+)\./g)].map(([, n]) => Number(n))
+    const expected = Array.from({ length: 70 }, (_, n) => 70 - n)
+    for (const filter of ['', '?provider=acme']) {
+      const statements: string[] = []
+      portal.knex.on('query', ({ sql }: { sql: string }) => void statements.push(sql))
+      const first = await page(`/sessions${filter}`)
+      expect(statements.filter((sql) => /sso_users/.test(sql))).toHaveLength(1)
+      portal.knex.removeAllListeners('query')
+      expect(text(first)).toContain('Grace Hopper g@example.com')
+      expect(places(first)).toEqual(expected.slice(0, 50))
+      const [, next = ''] = /href="([^"]*before=[^"]*)"/.exec(first.body) ?? []
+      const second = await admin.get(portal.url + next.replaceAll('&amp;', '&'))
+      expect(places(second)).toEqual(expected.slice(50))
+      expect(second.body).not.toContain('before=')
+    }
+    // A mark that is not ours shows the first page.
+    expect(places(await page('/sessions?before=%00'))).toEqual(expected.slice(0, 50))
+  })
+
+  it('finds people by a part of their name or address', async () => {
+    for (const name of ['Grace Hopper', 'Grace_Kelly'])
+      await portal.sso.users.create({ email: `${name.slice(6)}@example.com`, name, fields: {} })
+    const several = await post('/sessions', { user: 'gRACE' })
+    expect([several.status, several.url]).toEqual([200, `${portal.url}/admin/sso/sessions`])
+    expect(text(several)).toContain('2 users for “gRACE”')
+    expect(text(several)).toContain('Grace Hopper Hopper@example.com')
+    expect(text(await done('/sessions', { user: 'lovelace' }))).toContain('Ada Lovelace ada@example.com')
+    // `_` is no pattern.
+    expect(text(await done('/sessions', { user: 'grace_' }))).toContain('Grace_Kelly')
+    expect((await post('/sessions', { user: '%' })).status).toBe(422)
+    const south = { 'x-portal': 'south' }
+    expect((await post('/sessions', { user: 'grace' }, south)).status).toBe(422)
+  })
+
+  it('asks the directory of the host for a part of a name, if it has a search', async () => {
+    await portal.close()
+    const grace = { id: 'g', email: 'g@example.com', name: 'Grace Hopper' }
+    const users = {
+      findById: async (id: string) => (id === 'g' ? grace : undefined),
+      findByEmail: async () => undefined,
+      create: () => Promise.reject(new Error('closed')),
+    }
+    portal = await startPortal({
+      users: { ...users, search: async (name: string) => (name === 'hopper' ? [grace] : []) },
+      mount: (app, sso) => {
+        mountDefault(app, sso)
+        app.use('/admin/sso', sso.admin({ authorize: () => true }))
+      },
+    })
+    expect(text(await done('/sessions', { user: 'hopper' }))).toContain('Grace Hopper g@example.com')
+    expect((await post('/sessions', { user: 'grace' })).status).toBe(422)
+  })
+
+  it('shows how many of many sessions have ended, on any instance', async () => {
+    const now = new Date().toISOString()
+    const id = '00000000-0000-4000-8000-000000000000'
+    const ending = { id, requested_at: now, total: 100_000, done: 17_250 }
+    const selection = JSON.stringify({ portal: 'default', provider: 'acme' })
+    await portal.knex('sso_session_endings').insert({ ...ending, selection })
+    const path = `/sessions/ending?provider=acme&id=${id}`
+    const seen = await page(path)
+    expect(text(seen)).toContain('17,250 of 100,000 sessions ended')
+    expect(seen.body).toContain(`content="2; url=/admin/sso${path.replace('&', '&amp;')}"`)
+    const finished = expect.stringContaining('/sessions?provider=acme&done=sessionsEnded')
+    const south = await admin.get(`${portal.url}/admin/sso${path}`, { 'x-portal': 'south' })
+    expect(south.location).toEqual(finished)
+    expect((await page('/sessions/ending?provider=acme&id=%00')).location).toEqual(finished)
+    await portal.knex('sso_session_endings').delete()
+    expect((await page(path)).location).toEqual(finished)
+  })
+
+  it('unlinks an identity after a question: its sessions end, and its address does not bring it back', async () => {
+    const visitor = await startSession()
+    const [identity] = await portal.sso.identities.list(ada.id)
+    const form = { user: ada.id, id: identity!.id }
+    const question = await page(`/sessions/unlink?${new URLSearchParams(form)}`)
+    expect(text(question)).toContain('Unlink Acme from Ada Lovelace?')
+    expect(text(question)).toContain('It is the only sign-in method of this user.')
+    expect(await isSignedIn(visitor)).toBe(true)
+    const seen = await done('/sessions/identity', { ...form, action: 'unlink' })
+    expect(text(seen)).toContain('Unlinked. Its sessions have ended')
+    expect(text(seen)).toContain('Allow again')
+    expect(await isSignedIn(visitor)).toBe(false)
+    expect(await portal.sso.identities.list(ada.id)).toEqual([])
+    expect(await portal.knex('sso_events').where({ kind: 'unlinked' })).toMatchObject([
+      { user_id: ada.id, provider: 'acme', actor: 'admin' },
+    ])
+    const refused = await signIn({ portal, visitor: new Visitor() }, 'acme')
+    expect(refused.body).toContain('You removed this sign-in method')
+    const [blocked] = await portal.sso.identities.listBlocked(ada.id)
+    await done('/sessions/identity', { user: ada.id, id: blocked!.id, action: 'allow' })
+    await startSession()
+  })
+
+  it('unlinks no identity of another user or portal, and none twice', async () => {
+    const visitor = await startSession()
+    const [identity] = await portal.sso.identities.list(ada.id)
+    const form = { user: ada.id, id: identity!.id, action: 'unlink' }
+    expect((await post('/sessions/identity', { ...form, user: 'somebody' })).status).toBe(422)
+    expect((await post('/sessions/identity', form, { 'x-portal': 'south' })).status).toBe(422)
+    expect((await post('/sessions/identity', { ...form, id: 'a\0' })).status).toBe(422)
+    expect((await page(`/sessions/unlink?user=somebody&id=${identity!.id}`)).status).toBe(422)
+    expect(await isSignedIn(visitor)).toBe(true)
+    await portal.sso.identities.unlink(ada.id, identity!.id)
+    await expect(portal.sso.identities.unlink(ada.id, identity!.id)).rejects.toMatchObject({
+      code: 'not_found',
+    })
+  })
 
   it('ends nothing without a filter, nor by a POST from another site', async () => {
     const visitor = await startSession()

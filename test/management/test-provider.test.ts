@@ -329,7 +329,7 @@ describe('a test of a provider', () => {
   })
 
   it.each<[what: string, faults: Faults, settings: Partial<ProviderInput>, result: string, message: RegExp]>([
-    ['supports them', { pushedRequests: 'supported' }, {}, 'ok', /which you can turn on here$/],
+    ['supports them', { pushedRequests: 'supported' }, {}, 'absent', /which you can turn on here$/],
     [
       'supports them, and the setting is on',
       { pushedRequests: 'supported' },

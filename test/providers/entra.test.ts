@@ -4,6 +4,7 @@ import type { ProviderChanges } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
 import {
   contoso,
+  contosoDomain,
   type EntraClaims,
   type EntraLookAlike,
   entraError,
@@ -285,10 +286,45 @@ describe('an Entra provider', () => {
     expect(settings).toMatchObject({ issuer: `https://login.microsoftonline.com/${path}/v2.0`, tenants })
   })
 
+  it('is found by one of its domains, or by several', async () => {
+    portal = await startPortal()
+    await portal.connect(entra, {
+      preset: 'entra',
+      tenant: contosoDomain,
+      issuer: entra.issuerOf(contosoDomain),
+    })
+    const { issuer, lastTest } = (await portal.sso.providers.find('acme'))!
+    expect(issuer).toBe(entra.issuerOf(contoso))
+    expect(lastTest?.checks[0]).toEqual({
+      name: 'tenant',
+      result: 'ok',
+      message: `${contosoDomain} belongs to the tenant ${contoso}`,
+    })
+    const several = { tenant: `${contosoDomain}, ${fabrikam}`, issuer: entra.issuerOf('organizations') }
+    await portal.connect(entra, { slug: 'several', preset: 'entra', ...several })
+    expect((await portal.sso.providers.find('several'))?.tenants).toEqual([contoso, fabrikam])
+  })
+
+  it.each<[what: string, domain: string, issuer: () => string | undefined]>([
+    ['nothing', 'unknown.example', () => undefined],
+    ['another server', contosoDomain, () => `https://evil.example/${contoso}/v2.0`],
+    ['all tenants', contosoDomain, () => entra.issuerOf('organizations')],
+    ['another path', contosoDomain, () => `${entra.origin}/evil/${contoso}/v2.0`],
+  ])('is refused with a domain whose document names %s', async (_what, domain, issuer) => {
+    portal = await startPortal()
+    const named = issuer()
+    if (named !== undefined) entra.faults.discovery = { issuer: named }
+    const input = { preset: 'entra', tenant: domain, issuer: entra.issuerOf(domain) }
+    await expect(portal.connect(entra, input)).rejects.toThrow(
+      /^tenant: Microsoft knows no organisation with this domain: check its spelling, or enter/,
+    )
+    expect(entra.requests.filter(({ path }) => path === '/token')).toEqual([])
+    expect(await portal.sso.providers.list()).toEqual([])
+  })
+
   it.each<[what: string, tenant: string, settings: Partial<ProviderInput>, sentence: RegExp]>([
     ['the tenant `common`', 'common', {}, /^tenant: enter the Directory \(tenant\) ID/],
     ['the tenant `consumers`', 'consumers', {}, /^tenant: enter the Directory/],
-    ['a domain name', 'contoso.onmicrosoft.com', {}, /^tenant: enter the Directory/],
     ['a GUID and a word', `${contoso} organizations`, {}, /^tenant: enter the Directory/],
     ['the tenant id of personal accounts', personalAccounts, {}, /^tenant: personal Microsoft accounts/],
     [
@@ -680,15 +716,20 @@ describe('a provider that requires admin consent', () => {
         },
       },
     )
+    const chart = /<div class="admin-spark">[\s\S]*?<\/div>/
     const look = async () => {
       const pages = [await visitor.get(`${portal.url}/login`), await visitor.get(`${portal.url}/admin`)]
-      return pages.map(({ body }) => body)
+      return pages.map(({ body }) => body.replace(chart, ''))
     }
     const before = await look()
     entra.faults.authorizeError = entraError('consent_required', 65001).authorizeError
     await click()
     await portal.sso.runMaintenance()
     expect([await look(), mails]).toEqual([before, []])
+    // Only the chart counts it.
+    expect(chart.exec((await visitor.get(`${portal.url}/admin`)).body)?.[0]).toContain(
+      '0 sign-ins, 1 failure',
+    )
     const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toEqual({
       code: 'consent_missing',

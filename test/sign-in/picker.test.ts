@@ -439,4 +439,33 @@ describe.each(everyDatabase)('the list of the login page in %s', (_name, fresh) 
       await database.drop()
     }
   })
+
+  it('and so is the state of a provider, for starts and authorization responses', async () => {
+    const database = await fresh()
+    const knex = knexModule(database.config)
+    try {
+      await open({ database: knex })
+      const table = new ProvidersTable({ knex }, { secrets: [testSecret], secretReferences: {} })
+      const statements = countStatements()
+      const slugs = ['acme', 'acme', 'other']
+      const [first, second, other] = await Promise.all(slugs.map((slug) => table.findState('default', slug)))
+      expect(await table.findState('north', 'acme')).toBeUndefined()
+      expect(statements()).toBe(3)
+      expect(first).toMatchObject({ enabled: true, version: 1 })
+      expect(second).toEqual(first)
+      expect(other).toBeUndefined()
+      const joined = [table.findState('default', 'acme')]
+      await knex('sso_providers').update({ enabled: false })
+      joined.push(table.findState('default', 'acme'))
+      expect((await joined[1])?.enabled).toBe(false)
+      await joined[0]
+      await knex.schema.renameTable('sso_providers', 'gone')
+      await expect(table.findState('default', 'acme')).rejects.toThrow()
+      await knex.schema.renameTable('gone', 'sso_providers')
+      expect((await table.findState('default', 'acme'))?.enabled).toBe(false)
+    } finally {
+      await knex.destroy()
+      await database.drop()
+    }
+  })
 })

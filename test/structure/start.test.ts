@@ -53,6 +53,16 @@ describe('the import of the package', () => {
     expect(scripts.filter((url) => unneeded.test(url) && !url.includes('checks/candidate'))).toEqual([])
   })
 
+  it('imports zod as a namespace: `npm run bundle` fails otherwise, because it would bring 62 languages along', () => {
+    const files = fs.readdirSync('lib', { recursive: true, encoding: 'utf8' })
+    const imports = files
+      .filter((file) => file.endsWith('.ts'))
+      .flatMap(
+        (file) => fs.readFileSync(path.join('lib', file), 'utf8').match(/^import .* from 'zod'$/gm) ?? [],
+      )
+    expect(new Set(imports)).toEqual(new Set(["import * as z from 'zod'", "import type * as z from 'zod'"]))
+  })
+
   it('loads the dependencies that docs/dependencies.md names', () => {
     const { dependencies } = JSON.parse(fs.readFileSync('package.json', 'utf8')) as { dependencies: object }
     const table = fs.readFileSync('docs/dependencies.md', 'utf8')

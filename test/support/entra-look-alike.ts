@@ -13,6 +13,8 @@ import {
 
 /** Two tenants; every other GUID is a tenant, too. */
 export const contoso = '11111111-aaaa-4bbb-8ccc-000000000001'
+/** A domain of Contoso: the tenant can be found by it. */
+export const contosoDomain = 'contoso.example'
 export const fabrikam = '22222222-aaaa-4bbb-8ccc-000000000002'
 
 /** Claims of Microsoft's ID tokens. */
@@ -109,7 +111,10 @@ export async function startEntraLookAlike(options: FaultyProviderOptions = {}): 
     const document = await fetch(`${behind}/.well-known/openid-configuration${query}`)
     if (document.status === 404) return void res.writeHead(404).end('There is nothing here.')
     const metadata = (await document.json()) as Claims
-    const named = tenant === 'organizations' ? '{tenantid}' : tenant
+    // Microsoft refuses unknown domains with this status.
+    if (tenant.includes('.') && tenant !== contosoDomain)
+      return void res.writeHead(400).end('{"error":"invalid_tenant"}')
+    const named = { organizations: '{tenantid}', [contosoDomain]: contoso }[tenant] ?? tenant
     // Keep a wrong issuer that a test has set.
     const issuer = metadata.issuer === behind ? issuerOf(named) : metadata.issuer
     const body = JSON.stringify({ ...metadata, issuer, subject_types_supported: ['pairwise'] })

@@ -100,10 +100,41 @@ async function openWithMarks(page: Page, scene: Scene, path: string): Promise<vo
 export const peopleStates: PageState[] = [
   { name: 'picker', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-one-provider', portal: 'single', open: (page, scene) => open(page, scene, '/login') },
-  { name: 'picker-many-providers', portal: 'many', open: (page, scene) => open(page, scene, '/login') },
+  { name: 'picker-email', portal: 'many', open: (page, scene) => open(page, scene, '/login') },
+  {
+    name: 'picker-email-error',
+    portal: 'many',
+    open: async (page, scene) => {
+      await open(page, scene, '/login')
+      await withoutBrowserChecks(page)
+      await page.locator('#field-email').fill('ada')
+      await submit(page)
+    },
+  },
+  {
+    name: 'picker-email-unmatched',
+    portal: 'many',
+    open: async (page, scene) => {
+      await open(page, scene, '/login')
+      await page.locator('#field-email').fill('ada@nowhere.example')
+      await submit(page)
+    },
+  },
+  {
+    name: 'picker-many-providers',
+    portal: 'many',
+    open: (page, scene) => open(page, scene, '/login?by=list'),
+  },
   { name: 'picker-search', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=company+3') },
   { name: 'picker-no-match', portal: 'many', open: (page, scene) => open(page, scene, '/login?q=nobody') },
   { name: 'picker-problems', open: (page, scene) => openWithMarks(page, scene, '/login') },
+  {
+    name: 'picker-arabic-languages',
+    open: async (page, scene) => {
+      await open(page, scene, '/login?lang=ar')
+      await page.locator('.sso-languages summary').click()
+    },
+  },
   {
     name: 'picker-after-sign-out',
     open: async (page, scene) => {
@@ -158,7 +189,7 @@ export const peopleStates: PageState[] = [
       scene.other.person = mallory
       await open(page, scene, '/login/tailspin')
       await page.getByRole('link', { name: /Northwind ID/ }).click()
-      await page.getByRole('heading', { name: /^Connect/ }).waitFor()
+      await page.waitForURL(/\/register\/link/)
     },
   },
   {
@@ -261,6 +292,7 @@ export const peopleStates: PageState[] = [
       await open(page, scene, '/login/northwind')
     },
   },
+  { name: 'problem-outage', open: (page, scene) => open(page, scene, '/login/adventure') },
   {
     name: 'problem-closed',
     portal: 'single',
@@ -293,6 +325,8 @@ const adminStates: PageState[] = [
       await submit(page)
     },
   },
+  { name: 'admin-trust', open: (page, scene) => open(page, scene, '/admin/sso/draft/trust') },
+  { name: 'admin-test-step', open: (page, scene) => open(page, scene, '/admin/sso/draft/test-sign-in') },
   { name: 'admin-guide', open: (page, scene) => open(page, scene, '/admin/sso/new/entra/guide') },
   ...presets
     .filter(({ name }) => name !== 'entra')
@@ -364,6 +398,14 @@ const adminStates: PageState[] = [
       await page.locator('.sso-report').waitFor()
     },
   },
+  {
+    name: 'admin-test-sign-in-draft',
+    open: async (page, scene) => {
+      await open(page, scene, '/admin/sso/draft/test-sign-in')
+      await submit(page)
+      await page.locator('.sso-report').waitFor()
+    },
+  },
 ]
 
 export const pageStates: (PageState & { admin: boolean })[] = [
@@ -376,6 +418,8 @@ export async function openState(page: Page, scene: Scene, state: PageState): Pro
   scene.provider.reset()
   scene.other.reset()
   delete scene.entra.faults.authorizeError
+  // An address gets a few codes an hour.
+  await scene.portal.knex('sso_email_verifications').delete()
   await page.unrouteAll()
   await page.context().clearCookies()
   if (state.portal)
@@ -458,7 +502,8 @@ function watchTemplates(): Set<string> {
   return rendered
 }
 
-async function furnish({ portal, provider, other, entra }: Scene): Promise<void> {
+async function furnish(scene: Scene): Promise<void> {
+  const { portal, provider, other, entra } = scene
   const { sso, knex } = portal
   const gone = { ...ada, email: 'gone@example.com', name: 'Gone' }
   for (const user of [ada, gone]) await sso.users.create(user)
@@ -466,7 +511,7 @@ async function furnish({ portal, provider, other, entra }: Scene): Promise<void>
   await knex('sso_users').where({ email: gone.email }).update({ active: false })
   const connect = (slug: string, displayName: string, more: object = {}) =>
     portal.connect(provider, { slug, displayName, emailDomains: ['example.com'], ...more })
-  await connect('northwind', 'Northwind ID')
+  await connect('northwind', 'Northwind ID', { note: 'New here? Use this one.' })
   await portal.connect(other, { slug: 'tailspin', displayName: 'Tailspin Accounts', logout: 'portal' })
   await connect('fabrikam', 'Fabrikam')
   await connect('contoso', 'Contoso', { responseMode: 'form_post' })
@@ -474,16 +519,33 @@ async function furnish({ portal, provider, other, entra }: Scene): Promise<void>
     enabled: false,
   })
   await portal.connect(entra, { ...entra.row(contoso), slug: 'entra', displayName: 'Microsoft' })
+  await portal.connect(other, { slug: 'adventure', displayName: 'Adventure Works', enabled: true })
   await connect('only', 'Northwind ID', { portal: 'single' })
   await connect('p', 'Company', { portal: 'many' })
   await copyProvider(knex, 'p', 60)
   await sso.providers.recommend('northwind')
   await knex('sso_providers').where({ slug: 'fabrikam' }).update({ reauthentication: 'unreported' })
+  await failSince(scene, 'adventure')
   for (const userAgent of [phone, laptop])
     await new Visitor({ 'user-agent': userAgent }).open(`${portal.url}/login/northwind`)
   other.faults.authorizeError = { error: 'server_error' }
   await new Visitor().open(`${portal.url}/login/tailspin`)
   other.reset()
+}
+
+/** As if a probe had confirmed an outage. */
+async function failSince({ portal: { knex } }: Scene, slug: string): Promise<void> {
+  const { id } = await knex('sso_providers').where({ slug }).first('id')
+  const [now, tomorrow] = [new Date(), new Date(Date.now() + 86_400_000)].map((time) => time.toISOString())
+  await knex('sso_provider_health').insert({
+    provider_id: id,
+    failing_since: now,
+    endpoint: 'metadata',
+    fault: 'unreachable',
+    checked_at: now,
+    claimed_at: now,
+    due_at: tomorrow,
+  })
 }
 
 const phone =

@@ -371,13 +371,27 @@ describe('a test sign-in', () => {
       'would have to confirm it with a code',
     ],
     ['has to verify it, but cannot', {}, { email_verified: false }, false, 'no mailer to send a code'],
-    ['has no address', { mailer: codes }, { email: undefined }, true, 'did not verify an e-mail address'],
+    ['has no address', { mailer: codes }, { email: undefined }, true, 'sent no e-mail address'],
     [
       'is new',
       {},
       { email: 'new@example.com' },
       true,
       'new@example.com is new here. The registration form would be shown',
+    ],
+    [
+      'may not register after a code',
+      { mailer: codes, registration: 'closed' },
+      { email: 'new@example.com', email_verified: false },
+      false,
+      'refused after a code was sent to new@example.com. new@example.com is new here',
+    ],
+    [
+      'is deactivated, after a code',
+      { mailer: codes },
+      { email: 'off@example.com', email_verified: false },
+      false,
+      'The user is deactivated',
     ],
     [
       'may not register',
@@ -1102,6 +1116,82 @@ describe('the first provider of a portal, which disables the classic login', () 
     // With another enabled provider, it can be enabled.
     await portal.sso.providers.enable('acme', { withoutTestSignIn: true })
     await enable()
+  })
+
+  describe('ends on a report with', () => {
+    const begin = async () =>
+      await onward(scene(), await visitor.post(`${portal.url}/admin/sso/draft/test-sign-in`))
+    const next = ({ body }: Seen) =>
+      textOf(/<section class="sso-next"[\s\S]*?<\/section>/.exec(body)?.[0] ?? '')
+
+    it('the steps, and a button that enables it', async () => {
+      await openFirst()
+      const report = await begin()
+      expect(next(report)).toContain('Next: enable it')
+      expect(report.body).toContain('aria-current="step"><span class="admin-step-mark" aria-hidden="true">4<')
+      const enabled = await visitor.post(`${portal.url}/admin/sso/draft/enable`)
+      expect([enabled.status, (await draft()).enabled]).toEqual([303, true])
+      // Nothing is left to do.
+      expect(next(await begin())).toBe('')
+    })
+
+    it.each<[what: string, options: TestPortalOptions, person: object, next: string, href: string]>([
+      [
+        'a user who is new',
+        {},
+        { email: 'new@example.com' },
+        'test with an account that the portal knows',
+        'action="/admin/sso/draft/test-sign-in"',
+      ],
+      [
+        'an address that needs a code',
+        { mailer: codes },
+        { email_verified: false },
+        'choose whose addresses you trust',
+        'href="/admin/sso/draft/trust"',
+      ],
+      [
+        'an address that needs a code, without a mailer',
+        {},
+        { email_verified: false },
+        'choose whose addresses you trust',
+        'href="/admin/sso/draft/trust"',
+      ],
+      [
+        'a user who is deactivated',
+        {},
+        { email: 'off@example.com' },
+        'correct it, and test again',
+        'href="/admin/sso/draft/edit"',
+      ],
+    ])('what is missing after %s, and a button for it', async (_what, options, person, text, href) => {
+      await openFirst(options)
+      await portal.sso.users.create({ email: 'off@example.com', name: 'Off', fields: {} })
+      await portal.knex('sso_users').where({ email: 'off@example.com' }).update({ active: false })
+      provider.person = { ...provider.person, ...person }
+      const report = await begin()
+      expect(next(report)).toContain(`Next: ${text}`)
+      expect(report.body).toContain(href)
+      expect(report.body).not.toContain('/draft/enable')
+    })
+
+    it('a button that enables it if a code would lead to the signed-in administrator', async () => {
+      await open({ mailer: codes })
+      await visitor.open(`${portal.url}/login/acme`)
+      await portal.sso.providers.disable('acme')
+      provider.person = { ...provider.person, email_verified: false }
+      const report = await begin()
+      expect(outlookIn(report)).toContain('Then you would be signed in as the user that you are now.')
+      expect(next(report)).toContain('Next: enable it')
+      await enable()
+      // A code for another user proves nothing about the administrator's own way in.
+      await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
+      await portal.sso.providers.disable('draft')
+      provider.person = { ...provider.person, sub: 'grace', email: 'grace@example.com' }
+      const other = await begin()
+      expect(next(other)).toContain('choose whose addresses you trust')
+      expect(other.body).not.toContain('Grace')
+    })
   })
 
   it('is not enabled if the test sign-in is more than twelve hours old', async () => {

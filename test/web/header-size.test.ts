@@ -52,7 +52,7 @@ describe.each([
     provider.person = { sub, email: `${sub}@example.com`, email_verified: false, name: 'Grace' }
     provider.faults.claims = { groups: Array(groups).fill('a group with a long name') }
     const returnTo = linkLength === 0 ? '' : '/portal/'.padEnd(linkLength, 'x')
-    const start = `${portal.url}/login/acme?returnTo=${returnTo}`
+    const start = `${portal.url}/login/acme?lang=de&returnTo=${returnTo}`
     await visitor.open(`${portal.url}${returnTo || '/portal'}`)
     // An attempt that the user has left.
     await visitor.get(start)

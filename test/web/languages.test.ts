@@ -191,7 +191,7 @@ describe('the language menu', () => {
     expect(menuIn(body)).not.toHaveProperty('nl')
     expect(body).toMatch(/lang="he" hreflang="he">עברית<\/a>/)
     expect(body).toMatch(/lang="en" hreflang="en" aria-current="true">English<\/a>/)
-    expect(body).toContain('<summary aria-label="Language: English">')
+    expect(body).toContain('<nav class="sso-languages" aria-label="Language: English">')
   })
 
   it('keeps the parameters that a page needs, and no others', async () => {

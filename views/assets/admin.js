@@ -26,7 +26,20 @@
   const slug = document.getElementById('field-slug')
   slug?.addEventListener('input', () => {
     if (!/^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/.test(slug.value)) return
-    for (const field of document.querySelectorAll('[data-template]'))
-      field.value = field.dataset.template.replace('{slug}', slug.value)
+    for (const shown of document.querySelectorAll('[data-template]'))
+      shown['value' in shown ? 'value' : 'textContent'] = shown.dataset.template.replace('{slug}', slug.value)
+  })
+
+  // A menu closes like one of the system: by Escape, or by a click elsewhere.
+  const openMenus = () => document.querySelectorAll('.admin-menu[open]')
+  document.addEventListener('click', ({ target }) => {
+    for (const menu of openMenus()) if (!menu.contains(target)) menu.open = false
+  })
+  document.addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape') return
+    for (const menu of openMenus()) {
+      if (menu.contains(document.activeElement)) menu.querySelector('summary').focus()
+      menu.open = false
+    }
   })
 }

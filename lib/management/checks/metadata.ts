@@ -75,7 +75,10 @@ export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput
   const isAnnounced = metadata.pushed_authorization_request_endpoint !== undefined
   if (!pushesRequests(input, metadata))
     return isAnnounced
-      ? ok(name, 'the provider accepts pushed authorization requests (PAR), which you can turn on here')
+      ? absent(
+          name,
+          'not in use: the provider accepts pushed authorization requests (PAR), which you can turn on here',
+        )
       : undefined
   const isRequired = metadata.require_pushed_authorization_requests === true
   const message = `authorization requests are pushed (PAR)${isRequired ? ', as the provider requires' : ''}`

@@ -1,4 +1,4 @@
-import { type Preset, readDomain } from './preset.ts'
+import { type Preset, readDomain, unconfirmedTrust } from './preset.ts'
 
 export const adfs: Preset = {
   name: 'adfs',
@@ -17,6 +17,21 @@ export const adfs: Preset = {
   defaults: { emailClaim: 'upn' },
   // Microsoft documents only `sid` as a parameter of the logout URI.
   frontChannelWithoutIssuer: true,
+  fields: {
+    clientId: { label: 'Client Identifier' },
+  },
+  urls: {
+    redirectUri: { label: 'Redirect URI' },
+    postLogoutRedirectUri: {
+      label: 'Second redirect URI',
+      hint: 'AD FS returns people after sign-out only to a registered URI.',
+    },
+    frontChannelLogoutUri: {
+      label: 'LogoutUri',
+      hint: 'Optional, in PowerShell. It needs “Front-channel logout” under Advanced.',
+    },
+  },
+  trust: unconfirmedTrust,
   hints: [
     'Requires AD FS 2016 or later. Enter the post-logout redirect URI as a second redirect URI.',
     'AD FS sends the user name (upn), not the e-mail address. It is trusted only if you trust AD FS for your domains; otherwise people confirm it with a code. The guide explains how to send the e-mail address.',

@@ -16,6 +16,15 @@ export const auth0: Preset = {
   settings: ({ domain }) => ({ issuer: `https://${domain}/` }),
   defaults: { clientAuthentication: 'client_secret_post' },
   logo: 'auth0',
+  fields: {
+    clientId: { hint: 'On the tab Settings of the application.' },
+    clientSecret: { hint: 'On the same tab.' },
+  },
+  urls: {
+    redirectUri: { label: 'Allowed Callback URLs' },
+    postLogoutRedirectUri: { label: 'Allowed Logout URLs', hint: 'People return here after they sign out.' },
+    backChannelLogoutUri: { label: 'Back-Channel Logout URI', hint: 'Only in the Enterprise plan.' },
+  },
   hints: [
     'If you use a custom domain, enter it instead of the auth0.com domain. Tokens are issued under it.',
     'If the tenant allows sign-up, anyone can have an account there.',

@@ -1,4 +1,4 @@
-import { type Preset, readAddress, readName } from './preset.ts'
+import { type Preset, readAddress, readName, unconfirmedTrust } from './preset.ts'
 
 export const authentik: Preset = {
   name: 'authentik',
@@ -26,6 +26,15 @@ export const authentik: Preset = {
   // The trailing slash is part of the issuer in the tokens.
   settings: ({ address, application }) => ({ issuer: `${address}/application/o/${application}/` }),
   logo: 'authentik',
+  urls: {
+    redirectUri: { label: 'Redirect URIs/Origins', hint: 'Strict.' },
+    postLogoutRedirectUri: {
+      label: 'Redirect URIs/Origins: second entry',
+      hint: 'Of the type Post Logout, in newer versions.',
+    },
+    backChannelLogoutUri: { label: 'Logout URI', hint: 'Method Back-channel, since version 2025.8.' },
+  },
+  trust: unconfirmedTrust,
   hints: [
     'Choose a signing key for the provider in authentik. Without one it signs with HS256, which is refused. Leave the encryption key empty.',
     'Since version 2025.10, authentik reports no address as verified. People confirm theirs with a code, unless you trust authentik for your domains.',

@@ -20,6 +20,9 @@ export const cognito: Preset = {
   }),
   // Its sign-out URL requires a parameter of its own in place of the standard one, and shows an error page without it.
   defaults: { logout: 'portal' },
+  urls: {
+    redirectUri: { label: 'Allowed callback URLs' },
+  },
   hints: [
     'The user pool needs a domain, and the app client the scopes openid, email and profile.',
     'Self-registration is often on: anyone can then have an account in the user pool. List the e-mail domains that you trust it for.',

@@ -2,23 +2,26 @@ import type { Issue, ProblemCode } from '../../shared/errors.ts'
 import { admits, guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import { splitEmailDomain } from '../setting-values.ts'
 import type { ProviderSettings } from '../settings.ts'
-import type { Preset, PresetQuestion } from './preset.ts'
+import { type Preset, type PresetQuestion, readDomain, trustByCode } from './preset.ts'
 
 const host = 'https://login.microsoftonline.com'
 
 const enterTenantId =
-  'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration; several IDs, separated by spaces; or the word `organizations` for every organisation'
+  'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration, or a domain of your organisation; several of them, separated by spaces; or the word `organizations` for every organisation'
+
+const readTenantDomain = readDomain('contoso.com')
 
 const tenant: PresetQuestion = {
   name: 'tenant',
   label: 'Directory (tenant) ID',
-  hint: 'a GUID, from the overview page of the app registration; or several, separated by spaces; or `organizations`',
+  hint: 'a GUID, from the overview page of the app registration, or a domain of your organisation; several, separated by spaces; or `organizations`',
   example: '00000000-0000-0000-0000-000000000000',
   read(answer) {
     const tenants = [...new Set(answer.toLowerCase().match(/[^\s,;]+/g))]
     if (tenants.length === 1 && tenants[0] === organizations) return { answer: organizations }
-    // The issuer in the tokens contains the GUID, never a domain name.
-    if (tenants.length === 0 || !tenants.every((each) => guid.test(each))) return { wrong: enterTenantId }
+    // `connect` replaces a domain by its ID: the issuer in the tokens contains the GUID, never a domain name.
+    const isTenant = (each: string) => guid.test(each) || 'answer' in readTenantDomain(each)
+    if (tenants.length === 0 || !tenants.every(isTenant)) return { wrong: enterTenantId }
     return tenants.includes(personalAccounts) ? { wrong: personalRefused } : { answer: tenants.join(' ') }
   },
 }
@@ -55,11 +58,46 @@ export const entra: Preset = {
   ],
   fields: {
     clientId: { label: 'Application (client) ID', hint: 'From the overview page of the app registration.' },
-    clientSecret: { hint: 'The secret’s value, not its ID.' },
+    clientSecret: {
+      hint: 'The “Value” from Certificates & secrets, not the “Secret ID”.',
+      required: true,
+    },
+    clientSecretExpiresAt: {
+      hint: 'Microsoft shows it beside the secret. We warn you 60, 30, 7 and 1 days before.',
+      section: 'basic',
+    },
     emailDomains: {
       hint: 'Addresses of other domains are never trusted. With several tenants, write each as contoso.com@<tenant ID>.',
     },
   },
+  urls: {
+    redirectUri: { label: 'Redirect URI', hint: 'Platform Web. For the sign-in.' },
+    adminConsentUri: { label: 'Second redirect URI', hint: 'Platform Web. For admin consent.' },
+    postLogoutRedirectUri: {
+      label: 'Third redirect URI',
+      hint: 'Platform Web. People return here after sign-out.',
+    },
+    frontChannelLogoutUri: {
+      label: 'Front-channel logout URL',
+      hint: 'Optional. It needs “Front-channel logout” under Advanced.',
+    },
+  },
+  trust: [
+    {
+      value: 'domains',
+      label: 'People of this tenant, with these domains',
+      hint: 'Your own administrators assign these addresses. Guests with other addresses confirm theirs with a code.',
+      domains: 'required',
+      trustsAll: true,
+    },
+    {
+      value: 'confirmed',
+      label: 'Addresses that Microsoft confirms',
+      hint: 'First add the optional claim xms_edov to the app registration, see the guide. It says that the tenant owns the domain.',
+      domains: 'optional',
+    },
+    trustByCode,
+  ],
   // An application with its own signing keys, such as for claims mapping, has its own document.
   metadataQuery: (clientId) => `appid=${encodeURIComponent(clientId)}`,
   choosesAccount: true,
@@ -70,9 +108,6 @@ export const entra: Preset = {
   frontChannelWithoutIssuer: true,
   hints: [
     'For one tenant, keep the supported account types at “this organizational directory only”. For several tenants or `organizations`, choose “any organizational directory”.',
-    'Under Authentication, enter three redirect URIs for the platform Web: for sign-in, for admin consent, and for the return after sign-out.',
-    'An e-mail address is trusted only from a tenant that you list and trust, or with the optional claim xms_edov. Otherwise the user confirms it with a code. If you list several tenants, write each domain as contoso.com@<tenant id>.',
-    'A client secret expires after at most two years. Enter its expiry date here to be reminded.',
   ],
 }
 

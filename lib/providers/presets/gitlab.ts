@@ -15,6 +15,13 @@ export const gitlab: Preset = {
   ],
   settings: ({ address = 'https://gitlab.com' }) => ({ issuer: address }),
   logo: 'gitlab',
+  fields: {
+    clientId: { label: 'Application ID' },
+    clientSecret: { label: 'Secret', hint: 'GitLab shows it only once, when you save the application.' },
+  },
+  urls: {
+    redirectUri: { label: 'Redirect URI' },
+  },
   hints: [
     'Anyone can have an account at gitlab.com. List the e-mail domains that you trust it for.',
     'People who sign out of the portal stay signed in at GitLab, because it has no sign-out URL.',

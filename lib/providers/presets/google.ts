@@ -10,6 +10,7 @@ export const google: Preset = {
       hint: 'the primary domain of your organisation; default: any Google account',
       example: 'example.com',
       required: false,
+      askedAsTrust: true,
       read: readDomain('example.com'),
     },
   ],
@@ -21,14 +22,30 @@ export const google: Preset = {
   // Google has no sign-out URL, so the next person at a shared computer must see which account is signed in.
   defaults: { prompt: 'select_account' },
   fields: {
+    clientId: { hint: 'It ends with .apps.googleusercontent.com.' },
+    clientSecret: { hint: 'Google shows it only once, when you create the client.', required: true },
     emailDomains: {
       hint: 'Domains of your Workspace. An address is trusted only if your Workspace manages the account, too (claim hd).',
     },
   },
+  urls: { redirectUri: { label: 'Authorized redirect URI', hint: 'Under Clients, in your web client.' } },
+  trust: [
+    {
+      value: 'domains',
+      label: 'People of our Google Workspace, with these domains',
+      hint: 'Your Workspace must also manage the account (claim hd). People with a personal account confirm their address with a code.',
+      domains: 'required',
+      settings: ([workspace = '']) => ({ authorizationParameters: { hd: workspace } }),
+    },
+    {
+      value: 'anyone',
+      label: 'Anyone with an address of gmail.com or of any Google Workspace',
+      hint: 'People outside your organisation can then sign in, or register.',
+      domains: 'none',
+      settings: () => ({ authorizationParameters: {} }),
+    },
+  ],
   choosesAccount: true,
   logo: 'google',
-  hints: [
-    'Anyone can have a Google account, even with an address of your organisation. If you enter a Workspace domain, an address is trusted only if it is of that domain and your Workspace manages the account (claim hd).',
-    'People who sign out of the portal stay signed in at Google, because it has no sign-out URL.',
-  ],
+  hints: ['People who sign out of the portal stay signed in at Google, because it has no sign-out URL.'],
 }

@@ -18,6 +18,9 @@ export const jumpcloud: Preset = {
   }),
   // It announces an end_session_endpoint, but accepts no post-logout redirect URI: users would see an error page there.
   defaults: { logout: 'portal' },
+  urls: {
+    redirectUri: { label: 'Redirect URIs' },
+  },
   hints: [
     'All organisations of a region share one issuer. Only people with access to the application can sign in.',
     'People who sign out of the portal stay signed in at JumpCloud, because it accepts no post-logout redirect URI.',

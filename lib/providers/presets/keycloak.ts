@@ -26,6 +26,21 @@ export const keycloak: Preset = {
   settings: ({ address, realm }) => ({ issuer: `${address}/realms/${realm}` }),
   logo: 'keycloak',
   signsOutWithoutHint: true,
+  fields: {
+    clientId: { hint: 'As you named the client.' },
+    clientSecret: { hint: 'On the tab Credentials of the client.' },
+  },
+  urls: {
+    redirectUri: { label: 'Valid redirect URIs' },
+    postLogoutRedirectUri: {
+      label: 'Valid post logout redirect URIs',
+      hint: 'People return here after they sign out.',
+    },
+    backChannelLogoutUri: {
+      label: 'Backchannel logout URL',
+      hint: 'Turn Front channel logout off first: it hides this field.',
+    },
+  },
   hints: [
     'Never connect the realm master. It contains the administrators of Keycloak, not the users of the portal.',
     'Keycloak reports an address as verified once “Email verified” is on for the user.',

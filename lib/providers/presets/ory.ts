@@ -14,6 +14,14 @@ export const ory: Preset = {
   ],
   settings: ({ domain }) => ({ issuer: `https://${domain}` }),
   logo: 'ory',
+  urls: {
+    redirectUri: { label: 'Redirect URIs' },
+    postLogoutRedirectUri: {
+      label: 'Post Logout Redirect URIs',
+      hint: 'People return here after they sign out.',
+    },
+    backChannelLogoutUri: { label: 'backchannel_logout_uri', hint: 'Optional, with the Ory CLI or API.' },
+  },
   hints: [
     'For Ory Network. For Hydra on your own server, use the preset generic and its guide.',
     'The client needs the scopes openid, email and profile, and one authentication method: the portal finds out which.',

@@ -23,5 +23,9 @@ export const ping: Preset = {
   settings: ({ environment, region = 'com' }) => ({
     issuer: `https://auth.pingone.${region}/${environment}/as`,
   }),
+  urls: {
+    redirectUri: { label: 'Redirect URIs' },
+    postLogoutRedirectUri: { label: 'Signoff URLs', hint: 'People return here after they sign out.' },
+  },
   hints: ['For a custom domain or PingFederate, use the preset generic and enter the issuer.'],
 }

@@ -12,9 +12,63 @@ export interface PresetQuestion {
   example?: string
   /** default true */
   required?: boolean
+  /** true if the form asks for it as a part of "Whose addresses do you trust?" */
+  askedAsTrust?: true
   /** @returns the normalized answer, or what to enter instead */
   read(answer: string): { answer: string } | { wrong: string }
 }
+
+/** One answer to "Whose addresses do you trust?" in the administrators' form. */
+export interface TrustChoice {
+  value: 'domains' | 'confirmed' | 'anyone' | 'code'
+  label: string
+  hint: string
+  /** whether the administrator lists domains with it; `required`: trust without a list would cover every address */
+  domains: 'required' | 'optional' | 'none'
+  /** whether it works only where the portal can send codes */
+  needsMailer?: true
+  /** whether it trusts addresses that the provider does not confirm */
+  trustsAll?: true
+  /** @param domains as listed */
+  settings?(domains: readonly string[]): Partial<ProviderSettings>
+}
+
+const trustDomains: TrustChoice = {
+  value: 'domains',
+  label: 'All addresses of our domains',
+  hint: 'Choose this only if your own administrators assign every address there.',
+  domains: 'required',
+  trustsAll: true,
+}
+const trustConfirmed: TrustChoice = {
+  value: 'confirmed',
+  label: 'Addresses that the provider confirms',
+  hint: 'The provider confirms them in each sign-in (email_verified). People confirm any other address with a code.',
+  domains: 'optional',
+}
+
+/** The first choice is proposed. */
+export const usualTrust: readonly TrustChoice[] = [trustConfirmed, trustDomains]
+
+export const trustByCode: TrustChoice = {
+  value: 'code',
+  label: 'No address: each person confirms theirs with a code',
+  hint: 'We e-mail the code once, at the first sign-in.',
+  domains: 'none',
+  needsMailer: true,
+}
+
+/** For a provider that confirms no address. */
+export const unconfirmedTrust: readonly TrustChoice[] = [trustDomains, trustByCode]
+
+/** The URLs of the portal that a provider may need. */
+export type PortalUrlName =
+  | 'redirectUri'
+  | 'adminConsentUri'
+  | 'postLogoutRedirectUri'
+  | 'backChannelLogoutUri'
+  | 'frontChannelLogoutUri'
+  | 'jwksUri'
 
 /** Questions for one kind of provider, how to build the issuer from the answers, and defaults that the administrator may change. */
 export interface Preset {
@@ -28,8 +82,12 @@ export interface Preset {
   defaults?: Partial<ProviderSettings>
   /** Returns an issue for each setting that a provider of this preset cannot have. */
   objections?(settings: ProviderSettings): Issue[]
-  /** Replaces labels, hints and requirements of settings in the form. */
-  fields?: { [Name in SettingName]?: Partial<Pick<Setting, 'label' | 'hint' | 'required'>> }
+  /** Replaces labels, hints, requirements and places of settings in the form. */
+  fields?: { [Name in SettingName]?: Partial<Pick<Setting, 'label' | 'hint' | 'required' | 'section'>> }
+  /** The URLs that the provider's console asks for, in its order, and what it calls them. Omitted: all, under our names. */
+  urls?: { readonly [Name in PortalUrlName]?: { label: string; hint?: string } }
+  /** Answers to "Whose addresses do you trust?". The first one is proposed. Omitted: `usualTrust`. */
+  trust?: readonly TrustChoice[]
   /**
    * Builds the URL of the page where an administrator consents for the whole organisation. Omitted: there is no such page.
    *

@@ -22,6 +22,13 @@ export const salesforce: Preset = {
   settings: ({ domain }) => ({ issuer: `https://${domain}` }),
   // It announces an end_session_endpoint, but accepts no post-logout redirect URI.
   defaults: { logout: 'portal' },
+  fields: {
+    clientId: { label: 'Consumer Key' },
+    clientSecret: { label: 'Consumer Secret' },
+  },
+  urls: {
+    redirectUri: { label: 'Callback URL' },
+  },
   hints: [
     'A new or changed app takes some minutes to work.',
     'People who sign out of the portal stay signed in at Salesforce, because it accepts no post-logout redirect URI.',

@@ -14,6 +14,11 @@ export const zitadel: Preset = {
   ],
   settings: ({ domain }) => ({ issuer: `https://${domain}` }),
   choosesAccount: true,
+  urls: {
+    redirectUri: { label: 'Redirect URIs' },
+    postLogoutRedirectUri: { label: 'Post Logout URIs', hint: 'People return here after they sign out.' },
+    backChannelLogoutUri: { label: 'Back-Channel Logout URI', hint: 'If your version has the field.' },
+  },
   hints: [
     'Enter the domain under which people sign in: each domain of an instance is an issuer of its own.',
     'At first, everyone in the instance can sign in. To limit that, turn on the authorization checks of the project.',
