@@ -87,7 +87,9 @@ async function openWithMarks(page: Page, scene: Scene, path: string): Promise<vo
   const at = '2026-01-02T03:04:05.000Z'
   const outage = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
   const noteTo = (note: string | null) => knex('sso_providers').where({ id: provider_id }).update({ note })
-  await knex('sso_provider_health').insert({ provider_id, ...outage, claimed_at: at, due_at: '2999-01-01' })
+  // A failed sign-in of an earlier state may have left a suspicion.
+  const failing = { provider_id, ...outage, claimed_at: at, due_at: '2999-01-01' }
+  await knex('sso_provider_health').insert(failing).onConflict('provider_id').merge()
   await sso.providers.setLogo('northwind', pngOf(96, 64))
   await noteTo('New here? Use Northwind ID. Every employee has an account there.')
   await open(page, scene, path)
