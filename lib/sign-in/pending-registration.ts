@@ -123,7 +123,7 @@ export class PendingRegistrations {
 
   /** @returns a registration that has expired. A stolen one does no more than the link of the provider on the login page. */
   findExpired(req: Request, portal: string): PendingRegistration | undefined {
-    const pending = this.#cookies.getExpired(req, this.#name)
+    const pending = this.#cookies.get(req, this.#name, 'expired')
     return pending?.portal === portal ? pending : undefined
   }
 

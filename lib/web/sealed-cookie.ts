@@ -22,7 +22,7 @@ export class SealedCookies<T> {
 
   /**
    * @param purpose has keys of its own
-   * @param lifetime.keptSeconds how long the browser keeps the cookie for `getExpired`; default: until it expires
+   * @param lifetime.keptSeconds how long the browser keeps the cookie for `get` with `expired`; default: until it expires
    */
   constructor(
     core: CookieCore,
@@ -47,25 +47,18 @@ export class SealedCookies<T> {
     return sealed
   }
 
-  get(req: Request, name: string): T | undefined {
-    const opened = this.#open(req, name)
-    // A client can ignore Max-Age.
-    return opened && opened.until > this.#core.clock.now() ? opened.value : undefined
-  }
-
-  /** @returns a value that proves nothing any more, but tells how to start again */
-  getExpired(req: Request, name: string): T | undefined {
-    const opened = this.#open(req, name)
-    const expiredMs = opened && this.#core.clock.now() - opened.until
-    return expiredMs !== undefined && expiredMs >= 0 && expiredMs < this.#keptMs ? opened?.value : undefined
-  }
-
-  #open(req: Request, name: string): { value: T; until: number } | undefined {
+  /** @param state `expired`: for a value that proves nothing any more, but tells how to start again */
+  get(req: Request, name: string, state: 'valid' | 'expired' = 'valid'): T | undefined {
     const sealed = cookiesOf(req)[name]
     if (sealed === undefined) return undefined
-    const { portalOf, urls } = this.#core
+    const { clock, portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(req))}`
-    return this.#seal.open(sealed, context) as { value: T; until: number } | undefined
+    const opened = this.#seal.open(sealed, context) as { value: T; until: number } | undefined
+    if (!opened) return undefined
+    // A client can ignore Max-Age.
+    const expiredMs = clock.now() - opened.until
+    const isFound = state === 'valid' ? expiredMs < 0 : expiredMs >= 0 && expiredMs < this.#keptMs
+    return isFound ? opened.value : undefined
   }
 
   clear(res: Response, name: string): void {
