@@ -291,9 +291,11 @@ it('the primary button differs from the others in forced colours', async () => {
 it.each(['picker', 'registration-error', 'admin-connect-entra'])('a screen reader hears %s', async (name) => {
   await openState(page, scene, stateOf(name))
   // The text of a guide is a document of its own.
-  await page
-    .locator('.admin-paper')
-    .evaluateAll((guides) => guides.forEach((guide) => guide.replaceChildren()))
+  await page.locator('.admin-paper').evaluateAll((guides) =>
+    guides.forEach((guide) => {
+      guide.replaceChildren()
+    }),
+  )
   const transcript = await page.locator('body').ariaSnapshot()
   expect(transcript.replaceAll(scene.portal.url, 'https://portal.example.com')).toMatchSnapshot()
 })
