@@ -1,9 +1,9 @@
 import { type Request, type RequestHandler, Router } from 'express'
+import { nextStepsAfter } from './events/error-handler.ts'
 import type { Modules } from './modules.ts'
 import { PortalSsoError } from './shared/errors.ts'
 import type { Core } from './web/core.ts'
 import { asyncHandler, inSequence } from './web/handler.ts'
-import type { NextStep } from './web/pages.ts'
 import {
   clientKey,
   failedExchangeKey,
@@ -87,10 +87,11 @@ function limitClients(
 }
 
 function limitRequests(
-  { core: { urls, portalOf }, pages, rateLimiter, refusalLog }: RateLimitModules,
+  { core, pages, rateLimiter, refusalLog }: RateLimitModules,
   limit: Limit,
   keyOf: (req: Request, portalOf: Core['portalOf']) => string,
 ): RequestHandler {
+  const { portalOf } = core
   const record = async (req: Request) => {
     const portal = portalOf(req)
     const detail = { limit: limit.name }
@@ -114,7 +115,6 @@ function limitRequests(
     res.set('retry-after', String(retryAfterSeconds))
     const reference = rateLimiter.isFirstRefusal(limit, key) ? await record(req) : undefined
     const problem = new PortalSsoError('too_many_requests', `over the limit "${limit.name}"`)
-    const nextSteps: NextStep[] = [{ label: 'chooseProvider', href: urls.path('/login') }]
-    await pages.problem(req, res, problem, { reference, nextSteps })
+    await pages.problem(req, res, problem, { reference, nextSteps: nextStepsAfter(problem, req, core) })
   })
 }

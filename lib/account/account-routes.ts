@@ -1,28 +1,30 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
 import { providerName } from '../providers/provider.ts'
-import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { readField } from '../registration/email-verification-routes.ts'
 import { sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
 import { digest } from '../shared/seal.ts'
 import { SECOND } from '../shared/time.ts'
-import { readSearch } from '../sign-in/picker-route.ts'
+import { listProviders } from '../sign-in/picker-route.ts'
 import { satisfies } from '../sign-in/reauthentication.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { dateFormat, type Locale } from '../web/locale.ts'
-import { sendRedirectPage } from '../web/pages.ts'
+import { pageTime, sendRedirectPage } from '../web/pages.ts'
+import { placeName } from '../web/request.ts'
 import { type ConfirmationModules, confirmationPage, confirmationRoutes } from './confirmation-routes.ts'
 
 /** Outcome of the previous action. It comes from the query string, so only these words are accepted. */
 const notices = ['confirmed', 'ended', 'gone', 'known', 'last', 'linked', 'unlinked'] as const
 type Notice = (typeof notices)[number]
+const readNotice = ({ query }: Request) => notices.find((each) => each === query.notice)
 
 /** An attacker who took over a session must neither add a sign-in method of their own nor remove the user's. */
 const maxAgeSeconds = 15 * 60
 
 const page = '/account/security'
+/** the list of providers to add */
+const addPage = `${page}/add`
 
 // Long: one small handler for each route.
 export function accountRoutes(core: Core, modules: ConfirmationModules): Router {
@@ -39,12 +41,12 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
   }
 
   /** After a re-authentication, or another proof, the user returns to the page and has to click again. */
-  async function isRecentlyAuthenticated(req: Request, res: Response): Promise<boolean> {
+  async function isRecentlyAuthenticated(req: Request, res: Response, from = page): Promise<boolean> {
     const requirement = { maxAge: maxAgeSeconds }
     const authentication = sessions.authentication(req)
     if (authentication && satisfies(authentication, requirement, core.clock.now())) return true
     const provider = await signIn.reauthentication.sessionProvider(req)
-    const returnTo = urls.path(page, { notice: 'confirmed' })
+    const returnTo = urls.path(from, { notice: 'confirmed' })
     if (provider?.reauthentication !== 'unreported')
       return await signIn.reauthentication.require(req, res, { ...requirement, returnTo })
     const at = sessions.confirmedAt(req)
@@ -58,7 +60,7 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
     const provider = await providersTable.find(portal, readField(req, 'provider'))
     if (!provider?.enabled)
       throw new PortalSsoError('provider_not_found', 'no enabled provider of this name can be linked')
-    if (!(await isRecentlyAuthenticated(req, res))) return
+    if (!(await isRecentlyAuthenticated(req, res, addPage))) return
     const href = await signIn.connectedProviders.connect(provider).begin(req, res, {
       purpose: { kind: 'link-account', userId },
       returnTo: undefined,
@@ -107,6 +109,7 @@ export function accountRoutes(core: Core, modules: ConfirmationModules): Router 
 
   const router = Router()
   router.get(page, guard, accountPage(core, modules))
+  router.get(addPage, guard, addMethodPage(core, modules))
   router.use(confirmationRoutes(core, { ...modules, maxAgeSeconds }))
   router.post(`${page}/link`, ...posted, guard, link)
   router.post(`${page}/unlink`, ...posted, guard, unlink)
@@ -126,12 +129,11 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
     const userId = String(user.id)
     const locale = pages.locale(req)
     const { t } = locale
-    const time = timeFormat(locale.lang)
-    const notice = notices.find((each) => each === req.query.notice)
+    const time = (at: string) => pageTime(locale.lang, new Date(at))
+    const notice = readNotice(req)
     const listed = await sessions.list({ portal, userId }, maxListedSessions)
     const linked = await account.listMethods(portal, userId, locale)
     const slugs = listed.flatMap(({ provider }) => provider ?? [])
-    const { linkable, search } = await readLinkable(req, { portal, locale, linked }, providersTable)
     const named = slugs.length > 0 ? await providersTable.list(portal, { slugs }) : []
     const names = new Map(named.map((each) => [each.slug, providerName(each, locale)]))
 
@@ -140,21 +142,21 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
       tone: notice === 'last' ? 'bad' : 'good',
       user: { name: user.name, email: user.email },
       base: urls.path(page),
+      addHref: urls.path(addPage),
       homeHref: homePath,
       logoutHref: urls.path('/logout'),
       methods: linked.map(({ linkedAt, lastUsedAt, ...method }) => {
         return { ...method, linked: time(linkedAt), lastUsed: time(lastUsedAt) }
       }),
-      linkable,
-      search: search && { action: urls.path(page), ...search },
       sessions: listed
         .map(({ id, browser, os, location, startedAt, lastSeenAt, provider }) => ({
           id,
           here: id === digest(req.sessionID),
+          icon: deviceIcon(os),
           device:
             (browser && os ? t('account.device', { browser, os }) : (browser ?? os)) ??
             t('account.unknownDevice'),
-          location,
+          location: placeName(location),
           started: time(startedAt),
           lastSeen: time(lastSeenAt),
           provider: provider && (names.get(provider) ?? provider),
@@ -164,41 +166,39 @@ function accountPage({ homePath, portalOf, urls }: Core, modules: ConfirmationMo
   })
 }
 
-/** The enabled providers, or the first ones and a search field. Those that the user has not linked yet come first. */
-async function readLinkable(
-  { query }: Request,
-  page: { portal: string; locale: Locale; linked: readonly { provider: string | undefined }[] },
-  providersTable: ProvidersTable,
-) {
-  const { portal, locale, linked } = page
-  const search = readSearch(query.q)
-  const limit = providersPerPage + 1
-  const found = await providersTable.listEnabled(portal, { search, shown: true, limit })
-  const hasMore = found.length === limit
-  const isSearchable = hasMore || search !== undefined
-  const linkable = found
-    .slice(0, providersPerPage)
-    .map((each) => {
-      const isLinked = linked.some(({ provider }) => provider === each.slug)
-      return { slug: each.slug, displayName: providerName(each, locale), linked: isLinked }
-    })
-    .sort((a, b) => Number(a.linked) - Number(b.linked))
-  return {
-    linkable,
-    search: isSearchable && { fields: {}, text: search, hasMore, none: found.length === 0 },
-  }
+/** @param os as `parseUserAgent` names it */
+function deviceIcon(os: string | undefined): string {
+  if (os === undefined) return 'device'
+  return /^(?:iOS|Android|Windows Phone|HarmonyOS|KaiOS)$/i.test(os) ? 'phone' : 'computer'
 }
 
-/** In the reader's language, with the time zone, because the server does not know theirs; and in ISO 8601, for machines. */
-function timeFormat(lang: Locale['lang']) {
-  const format = dateFormat(lang, {
-    day: 'numeric',
-    month: 'short',
-    year: 'numeric',
-    hour: 'numeric',
-    minute: '2-digit',
-    timeZone: 'UTC',
-    timeZoneName: 'short',
+/** Those that the user has not linked yet come first. */
+function addMethodPage({ portalOf, urls }: Core, modules: ConfirmationModules): RequestHandler {
+  const { account, pages, providersTable } = modules
+  return asyncHandler(async (req, res) => {
+    const portal = portalOf(req)
+    const locale = pages.locale(req)
+    const { t } = locale
+    const linked = await account.listMethods(portal, String((req.user as User).id), locale)
+    const where = { action: urls.path(addPage), portal, locale }
+    const list = await listProviders(req, providersTable, urls, where)
+    const isLinked = ({ slug }: { slug: string }) => linked.some(({ provider }) => provider === slug)
+    await pages.show(req, res, 'providers', {
+      title: t('account.link.title'),
+      sentence: t('account.link.sentence'),
+      notice: readNotice(req) === 'confirmed' ? t('account.notices.confirmed') : undefined,
+      backHref: urls.path(page),
+      search: list.search,
+      providers: list.providers
+        .map((provider) => ({
+          ...provider,
+          action: urls.path(`${page}/link`),
+          label: t(`account.link.${isLinked(provider) ? 'another' : 'submit'}`, {
+            provider: provider.displayName,
+          }),
+          note: isLinked(provider) ? t('account.link.linked') : undefined,
+        }))
+        .sort((a, b) => Number(isLinked(a)) - Number(isLinked(b))),
+    })
   })
-  return (at: string) => ({ at, text: format.format(new Date(at)) })
 }

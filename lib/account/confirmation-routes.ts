@@ -5,6 +5,7 @@ import { type Provider, providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { codeMinutes, provableEmail, readCode } from '../registration/email-verification.ts'
 import { codeError, describeFormError, type FormError } from '../registration/email-verification-pages.ts'
+import { readField } from '../registration/email-verification-routes.ts'
 import type { RegistrationRouteModules } from '../registration/registrations.ts'
 import { digest } from '../shared/seal.ts'
 import type { User } from '../users/user-directory.ts'
@@ -17,6 +18,8 @@ export interface ConfirmationModules extends RegistrationRouteModules {
   readonly guard: RequestHandler
   readonly providersTable: ProvidersTable
 }
+
+const codeId = /^[\da-f-]{36}$/
 
 export const confirmationPage = '/account/security/confirm'
 
@@ -46,6 +49,8 @@ export function confirmationRoutes(
 
   interface Shown {
     sent?: string
+    /** ms */
+    sentAt?: number | undefined
     typed?: string
     error?: FormError
   }
@@ -65,7 +70,7 @@ export function confirmationRoutes(
     req: Request,
     res: Response,
     { user, provider, email, context }: Step,
-    { sent, typed = '', error }: Shown = {},
+    { sent, sentAt, typed = '', error }: Shown = {},
   ): Promise<void> {
     const linked = await account.listMethods(context.portal, String(user.id), pages.locale(req))
     const slugs = linked.flatMap((method) => (method.available ? (method.provider ?? []) : []))
@@ -79,6 +84,8 @@ export function confirmationRoutes(
       email,
       sent,
       typed: typed.slice(0, 100),
+      sentAt,
+      wait: emailVerification?.codes.secondsToWait(sentAt) ?? 0,
       minutes: codeMinutes,
       error: describeFormError(error, locale.t),
       base: urls.path(confirmationPage),
@@ -107,13 +114,17 @@ export function confirmationRoutes(
   async function send(req: Request, res: Response, current: Step): Promise<void> {
     const { email, context } = current
     if (!emailVerification || email === undefined) return await show(req, res, current)
+    // From the page's own form. A user who changes them only shortens or prolongs their own wait.
+    const [earlier, sentAt] = [readField(req, 'sent'), Number(readField(req, 'at'))]
+    if (codeId.test(earlier) && emailVerification.codes.secondsToWait(sentAt) > 0)
+      return await show(req, res, current, { sent: earlier, sentAt })
     const deliver = async (code: string) =>
       await sendCodeMail(emailVerification.mail, pages.locale(req), { to: email, code, minutes: codeMinutes })
     try {
       const sent = await emailVerification.codes.send(context, email, deliver)
       if (sent) {
         await events.record({ kind: 'email-code-sent', ...eventFields(req, current) })
-        return await show(req, res, current, { sent: sent.id })
+        return await show(req, res, current, { sent: sent.id, sentAt: sent.at })
       }
       await record(req, current, 'too-many')
       await show(req, res, current, { error: { sentence: 'tooMany', status: 429 } })
@@ -128,10 +139,11 @@ export function confirmationRoutes(
   async function verify(req: Request, res: Response, current: Step): Promise<void> {
     const { email, context } = current
     const { code: typed, sent: id } = (req.body ?? {}) as { code?: unknown; sent?: unknown }
-    if (!emailVerification || email === undefined || typeof id !== 'string' || !/^[\da-f-]{36}$/.test(id))
+    if (!emailVerification || email === undefined || typeof id !== 'string' || !codeId.test(id))
       return await show(req, res, current)
     const code = readCode(typed)
-    const shown = { sent: id, typed: typeof typed === 'string' ? typed : '' }
+    const sentAt = Number(readField(req, 'at'))
+    const shown = { sent: id, sentAt, typed: typeof typed === 'string' ? typed : '' }
     if (code === undefined)
       return await show(req, res, current, { ...shown, error: { sentence: 'codeMalformed', status: 422 } })
     const verdict = await emailVerification.codes.verify(context, { id, email }, code)
@@ -141,7 +153,8 @@ export function confirmationRoutes(
       return res.redirect(303, confirmedHref)
     }
     await record(req, current, verdict.result)
-    await show(req, res, current, { ...shown, error: codeError(verdict) })
+    const error = codeError(verdict)
+    await show(req, res, current, { ...shown, error, ...(error.sentence === 'codeOver' && { sentAt: 0 }) })
   }
 
   const router = Router()

@@ -73,12 +73,15 @@ export function providerRouter(connection: ProviderConnection | undefined, modul
  * browser with an attempt of the disabled provider, such as a test sign-in, can finish it.
  */
 function unavailableRouter(connection: ProviderConnection | undefined, modules: CallbackModules): Router {
-  const { core, signIn } = modules
+  const { core, pages, signIn } = modules
   const finishOwn = connection && callbackHandler(connection, modules)
   const finish = asyncHandler(async (req, res, next) => {
     const slug = slugSchema.safeParse(req.params.provider).data
     const response = readResponseIfValid(req)
-    if (slug === undefined || response === undefined) return next()
+    if (slug === undefined) return next()
+    // An organisation may consent before the provider is enabled.
+    if (response === undefined)
+      return (await showConsentReturn(req, res, undefined, { pages, urls: core.urls })) ? undefined : next()
     const providerId = signIn.attempts.find(req, response.state)?.attempt.providerId
     if (finishOwn && providerId === connection?.provider.id) finishOwn(req, res, next)
     else if (providerId === undefined && req.method === 'POST' && !response.parameters.has(repostedField))
@@ -117,7 +120,7 @@ function startHandler(connection: ProviderConnection, { logout, signIn }: Callba
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
     if (connection.health && req.query.anyway === undefined)
-      return await signIn.refusals.warnOfOutage(req, res, { slug: provider.slug, returnTo, reauthentication })
+      return await signIn.refusals.warnOfOutage(req, res, { provider, returnTo, reauthentication })
     try {
       // The query only says that an account is to be proved. The sealed cookie says for which registration.
       const isProof = req.query.proving !== undefined

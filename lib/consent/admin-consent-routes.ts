@@ -49,21 +49,23 @@ function readConsent(req: Request, provider: Tenancy): Consent {
  * Shows a neutral page for a consent that was given in Entra's admin center. It returns without `state`, to the first redirect
  * URI of the app registration. Anyone can open such a URL, so it confirms nothing and records nothing.
  *
+ * @param provider omitted if it is disabled or unknown, which looks the same: nobody learns of a draft
  * @returns false, without a response, for any other request
  */
 export async function showConsentReturn(
   req: Request,
   res: Response,
-  provider: Provider,
+  provider: Provider | undefined,
   { pages, urls }: { pages: Pages; urls: PortalUrls },
 ): Promise<boolean> {
   const parameters = new URLSearchParams(req.originalUrl.replace(/^[^?]*/, ''))
-  if (!presetOf(provider.preset)?.adminConsent || req.method !== 'GET') return false
+  if ((provider && !presetOf(provider.preset)?.adminConsent) || req.method !== 'GET') return false
   if (parameters.has('state') || parameters.has('code') || !parameters.has('admin_consent')) return false
   await pages.show(req, res, 'consent', {
-    provider: { displayName: providerName(provider, pages.locale(req)) },
+    provider: provider && { displayName: providerName(provider, pages.locale(req)) },
     returned: true,
-    testHref: provider.enabled ? urls.path(`/login/${provider.slug}`) : undefined,
+    testHref: provider?.enabled ? urls.path(`/login/${provider.slug}`) : undefined,
+    loginHref: urls.path('/login'),
   })
   return true
 }
@@ -119,6 +121,7 @@ export function adminConsentRoutes(
       provider: { displayName: providerName(provider, pages.locale(req)) },
       // A sign-in with a disabled provider would only lead to an error page.
       testHref: enabled ? urls.path(`/login/${slug}`) : undefined,
+      loginHref: urls.path('/login'),
     })
   }
 

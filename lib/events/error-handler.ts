@@ -1,7 +1,8 @@
 import type { ErrorRequestHandler, Request, Response } from 'express'
-import { describeError, type ProblemCode, toProblem } from '../shared/errors.ts'
+import { describeError, type PortalSsoError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import type { Pages } from '../web/pages.ts'
+import type { NextStep, Pages } from '../web/pages.ts'
+import { isSafeMethod } from '../web/request.ts'
 import type { RefusalLog } from './refusal-log.ts'
 
 // Refusals of a deliberate action, not failures: recorded as an event, beside the log.
@@ -14,11 +15,11 @@ const recordedCodes = new Set<ProblemCode>([
 
 /** Handles errors that no handler of ours has handled: logs the exact cause, shows a general page. */
 export class ErrorHandler {
-  readonly #core: Pick<Core, 'portalOf' | 'urls'>
+  readonly #core: Pick<Core, 'homePath' | 'portalOf' | 'urls'>
   readonly #pages: Pages
   readonly #refusalLog: RefusalLog
 
-  constructor(core: Pick<Core, 'portalOf' | 'urls'>, pages: Pages, refusalLog: RefusalLog) {
+  constructor(core: Pick<Core, 'homePath' | 'portalOf' | 'urls'>, pages: Pages, refusalLog: RefusalLog) {
     this.#core = core
     this.#pages = pages
     this.#refusalLog = refusalLog
@@ -51,7 +52,7 @@ export class ErrorHandler {
     }
     await this.#pages.problem(req, res, problem, {
       reference,
-      nextSteps: [{ label: 'chooseProvider', href: this.#core.urls.path('/login') }],
+      nextSteps: nextStepsAfter(problem, req, this.#core),
     })
   }
 
@@ -63,4 +64,32 @@ export class ErrorHandler {
       return undefined
     }
   }
+}
+
+// Only an administrator can help.
+const permanent = new Set(['insecure_connection', 'misconfigured'])
+/** Pages with forms, the more specific first. */
+const formPages = ['/account/security/confirm', '/account/security', '/register', '/logout']
+
+/** The steps after a request that failed for a reason of its own, not of a provider: first the one that can work. */
+export function nextStepsAfter(
+  { code, status }: PortalSsoError,
+  req: Request,
+  { homePath, urls }: Pick<Core, 'homePath' | 'urls'>,
+): NextStep[] {
+  const isTransient = (status >= 500 || status === 429) && !permanent.has(code)
+  const path = req.originalUrl.replace(/\?.*/s, '')
+  const [, slug] = /\/login\/([a-z0-9-]+)\/callback\/?$/i.exec(path) ?? []
+  const steps: NextStep[] = []
+  // The URL may hold a code or a token. An empty reference opens it again without repeating it on the page.
+  if (isTransient && isSafeMethod(req)) steps.push({ label: 'tryAgain', href: '' })
+  else if (isTransient && slug) steps.push({ label: 'tryAgain', href: urls.path(`/login/${slug}`) })
+  else if (!isSafeMethod(req)) {
+    const page = formPages.find((each) => path.startsWith(urls.path(each)))
+    if (page) steps.push({ label: 'goBack', href: urls.path(page) })
+  }
+  const leave: NextStep = req.user
+    ? { label: 'home', href: homePath }
+    : { label: 'chooseProvider', href: urls.path('/login') }
+  return [...steps, leave]
 }

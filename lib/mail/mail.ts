@@ -64,8 +64,10 @@ export class Mail {
     { to, subject, locals }: { to: string; subject: string; locals: object },
     secret?: string,
   ): Promise<void> {
-    const given = { subject, ...locals }
-    const { views } = this.#pages
+    const { button, views } = this.#pages
+    const { logo } = this.branding()
+    // A path has no host in a mail, and an http image would reveal to the network who reads it.
+    const given = { subject, logo: logo?.startsWith('https://') ? logo : undefined, button, ...locals }
     const [text, html] = await Promise.all([
       views.render(`mail/${view}.txt`, given, (value) => String(value)),
       views.render(`mail/${view}.html`, given),

@@ -1,4 +1,5 @@
 import { dateFormat, type Locale } from '../web/locale.ts'
+import { placeName } from '../web/request.ts'
 import { type Mail, oneLine } from './mail.ts'
 
 export interface CodeMail {
@@ -59,7 +60,7 @@ export async function sendMethodMail(mail: Mail, locale: Locale, change: MethodM
   const device = browser && (os ? t('account.device', { browser, os }) : browser)
   const format = { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' } as const
   const when = dateFormat(lang, format).format(at)
-  const from = [device, location].filter((part) => part !== undefined).map(oneLine)
+  const from = [device, placeName(location)].filter((part) => part !== undefined).map(oneLine)
   const locals = { lang, t, ...names, what, when, from: from.join(', '), href, support }
   await mail.send('method', { to, subject, locals })
 }

@@ -1,14 +1,15 @@
 import type { Request, Response } from 'express'
 import { servesDomain } from '../oidc/vouches.ts'
-import { providerName } from '../providers/provider.ts'
+import { type Provider, providerName } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { accountLabel, type RegistrationStep } from '../sign-in/pending-registration.ts'
+import { listProviders } from '../sign-in/picker-route.ts'
 import { domainOf } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
 import type { Locale } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
-import { codeMinutes, type Verdict } from './email-verification.ts'
+import { codeMinutes, type EmailVerifications, type Verdict } from './email-verification.ts'
 
 /** A mistake in the input, or a failed delivery: key of a message under `proof.errors`, and the status of the page. */
 export interface FormError {
@@ -29,6 +30,10 @@ export function describeFormError(error: FormError | undefined, t: Locale['t']) 
   return { sentence, entry: error?.status === 422 ? sentence : undefined }
 }
 
+export const otherSignInsPage = '/register/sign-in'
+/** More than these have a page of their own. */
+const maxOtherSignIns = 4
+
 interface EmailVerificationPage {
   view: 'address' | 'verify'
   /** the address that the code was sent to */
@@ -48,9 +53,11 @@ export class EmailVerificationPages {
   readonly #core: Core
   readonly #pages: Pages
   readonly #table: ProvidersTable
+  readonly #codes: EmailVerifications
 
-  constructor(core: Core, pages: Pages, providersTable: ProvidersTable) {
+  constructor(core: Core, pages: Pages, providersTable: ProvidersTable, codes: EmailVerifications) {
     this.#core = core
+    this.#codes = codes
     this.#pages = pages
     this.#table = providersTable
   }
@@ -62,7 +69,7 @@ export class EmailVerificationPages {
     { view, email, typed = '', again = false, error }: EmailVerificationPage,
   ): Promise<void> {
     const { urls } = this.#core
-    const { returnTo } = pending
+    const { returnTo, sent } = pending
     const user = req.user as User | undefined
     const locale = this.#pages.locale(req)
     res.status(error?.status ?? 200)
@@ -71,8 +78,10 @@ export class EmailVerificationPages {
       typed: typed.slice(0, 254),
       again,
       minutes: codeMinutes,
+      wait: this.#codes.secondsToWait(sent?.at),
       error: describeFormError(error, locale.t),
       account: accountLabel(pending),
+      registration: pending.id,
       provider: { displayName: providerName(provider, locale) },
       user,
       action: urls.path('/register/verify'),
@@ -81,7 +90,7 @@ export class EmailVerificationPages {
       cancelHref: user
         ? urls.path('/account/security')
         : urls.path('/login', { returnTo, cancelled: 'registration' }),
-      otherWays: user ? [] : await this.#otherSignIns(req, { pending, provider }),
+      otherWays: user ? [] : await this.#otherSignIns({ pending, provider }, locale),
     })
   }
 
@@ -91,29 +100,61 @@ export class EmailVerificationPages {
     await this.#pages.show(req, res, 'prove-account', {
       account: accountLabel(pending),
       provider: { displayName: providerName(provider, this.#pages.locale(req)) },
-      otherWays: await this.#otherSignIns(req, step),
+      otherWays: await this.#otherSignIns(step, this.#pages.locale(req)),
       cancelHref: this.#core.urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
     })
   }
 
-  /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
-  async #otherSignIns(req: Request, { pending, provider }: RegistrationStep): Promise<object[]> {
-    const { identity, portal, returnTo } = pending
+  /** All other sign-in methods, where they are too many for the page before. */
+  async showOtherSignIns(req: Request, res: Response, step: RegistrationStep): Promise<void> {
+    const { urls } = this.#core
     const locale = this.#pages.locale(req)
-    const domain = domainOf(identity.email ?? '')
-    const enabled = await this.#table.listEnabled(portal)
-    const others = enabled.filter(
-      (each) => each.id !== provider.id && (each.showOnPicker || servesDomain(each, domain)),
-    )
-    return [...others, provider].map((each) => {
-      const { id, slug } = each
-      const sameProvider = id === provider.id
-      const query = { account: sameProvider ? 'other' : undefined, returnTo, proving: '1' }
-      return {
-        displayName: providerName(each, locale),
-        sameProvider,
-        href: this.#core.urls.path(`/login/${slug}`, query),
-      }
+    const { t } = locale
+    const where = { portal: step.pending.portal, action: urls.path(otherSignInsPage), locale }
+    const { providers, search } = await listProviders(req, this.#table, urls, where)
+    await this.#pages.show(req, res, 'providers', {
+      title: t('proof.other.title'),
+      sentence: t('proof.other.sentence', { provider: providerName(step.provider, locale) }),
+      backHref: urls.path('/register'),
+      search,
+      providers: providers.map((each) => ({ ...each, ...this.#otherSignIn(each, step, t) })),
     })
+  }
+
+  /** The other proof: a sign-in with a linked method. Offered to everybody, because the user is not known yet. */
+  async #otherSignIns(step: RegistrationStep, locale: Locale): Promise<object[]> {
+    const { pending, provider } = step
+    const { identity, portal } = pending
+    const { t } = locale
+    const limit = maxOtherSignIns + 2
+    const shown = await this.#table.listEnabled(portal, { shown: true, limit })
+    const others = [...(await this.#hiddenFor(portal, identity.email)), ...shown]
+      .filter(({ id }) => id !== provider.id)
+      .map((each) => this.#otherSignIn({ ...each, displayName: providerName(each, locale) }, step, t))
+    const all = { href: this.#core.urls.path(otherSignInsPage), label: t('proof.other.all') }
+    const own = { ...provider, displayName: providerName(provider, locale) }
+    return [...(others.length > maxOtherSignIns ? [all] : others), this.#otherSignIn(own, step, t)]
+  }
+
+  /** A provider that the login page hides is offered only to users with an address of its domains. */
+  async #hiddenFor(portal: string, email: string | undefined): Promise<Provider[]> {
+    if (email === undefined) return []
+    const domain = domainOf(email)
+    const first = { emailDomain: `"${domain}`, limit: maxOtherSignIns }
+    const found = await this.#table.listEnabled(portal, first)
+    return found.filter((each) => !each.showOnPicker && servesDomain(each, domain))
+  }
+
+  #otherSignIn(
+    { id, slug, displayName }: Pick<Provider, 'id' | 'slug' | 'displayName'>,
+    { pending: { returnTo }, provider }: RegistrationStep,
+    t: Locale['t'],
+  ) {
+    const isSame = id === provider.id
+    const query = { account: isSame ? 'other' : undefined, returnTo, proving: '1' }
+    return {
+      href: this.#core.urls.path(`/login/${slug}`, query),
+      label: t(`proof.other.${isSame ? 'otherAccount' : 'signIn'}`, { provider: displayName }),
+    }
   }
 }

@@ -50,7 +50,14 @@ export function emailVerificationRoutes(
     const showError = (error: FormError) =>
       emailVerification.pages.show(req, res, step, { view: 'address', typed, error })
     const email = provableEmail(typed)
-    if (email === undefined) return await showError({ sentence: 'emailInvalid', status: 422 })
+    const draft = registration.readDraft(req, pending)
+    if (email === undefined) {
+      pendingRegistrations.save(res, { ...pending, draft })
+      return await showError({ sentence: 'emailInvalid', status: 422 })
+    }
+    // The page shows how long the user has to wait. A copy of an earlier cookie does not, but the limits hold for it, too.
+    if (pending.sent?.email === email && emailVerification.codes.secondsToWait(pending.sent.at) > 0)
+      return toNextStep(req, res)
     const sent = await sendCode(req, step, email)
     if (sent === 'mail-failed') return await showError({ sentence: 'mailFailed', status: 502 })
     if (sent === 'too-many') {
@@ -60,7 +67,7 @@ export function emailVerificationRoutes(
       const { email } = pending.sent
       return await emailVerification.pages.show(req, res, step, { view: 'verify', email, error })
     }
-    pendingRegistrations.save(res, { ...pending, sent })
+    pendingRegistrations.save(res, { ...pending, draft, sent })
     toNextStep(req, res, pending.sent && { sent: 'again' })
   }
 
@@ -104,7 +111,13 @@ export function emailVerificationRoutes(
       return toNextStep(req, res)
     }
     await record(req, pending, failure(verdict.result))
-    await showError(codeError(verdict))
+    const error = codeError(verdict)
+    // A new code can be sent at once.
+    if (error.sentence === 'codeOver') {
+      pending.sent = { ...sent, at: 0 }
+      pendingRegistrations.save(res, pending)
+    }
+    await showError(error)
   }
 
   /** Only here can a pending registration sign in an existing user: with a code that was entered in this request. */
@@ -120,7 +133,7 @@ export function emailVerificationRoutes(
       case 'link': {
         const { relinked, user, proof } = decision
         // The code proves an address, not the Entra account in a cookie that may be 30 minutes old.
-        if (relinked) return pendingRegistrations.restartSignIn(res, pending)
+        if (relinked) return await registration.restart(req, res, pending)
         const result = { provider, identity, user, proof, outcome: 'linked', staleUserId, returnTo } as const
         return await signIn.completion.completeSignIn(req, res, result)
       }
@@ -132,7 +145,7 @@ export function emailVerificationRoutes(
         pendingRegistrations.save(res, { ...pending, sent: undefined, provenEmail })
         return toNextStep(req, res)
       case 'sign-in':
-        return pendingRegistrations.restartSignIn(res, pending)
+        return await registration.restart(req, res, pending)
       case 'refuse':
         pendingRegistrations.clear(res)
         throw new PortalSsoError(decision.reason, 'the portal does not admit this user')

@@ -15,6 +15,8 @@ type VerificationContext = Pick<PendingRegistration, 'id' | 'portal'> & {
 }
 
 export const codeMinutes = 10
+/** Until the page offers another mail to the same address. The limits below hold without it. */
+const resendSeconds = 30
 const maxAttempts = 5
 const maxCodes = 3
 // An attacker who enters another person's address cannot send more mails to it. They can use up that person's codes for the
@@ -53,9 +55,9 @@ export class EmailVerifications {
     email: string,
     deliver: (code: string) => Promise<void>,
   ): Promise<VerificationCode | undefined> {
-    const sent: VerificationCode = { id: randomUUID(), email }
-    const code = randomCode(codeLength)
     const now = this.#clock.now()
+    const sent: VerificationCode = { id: randomUUID(), email, at: now }
+    const code = randomCode(codeLength)
     const { id: registration, portal, identity } = pending
     const addressMacs = this.#macs('address', portal, mailboxOf(email))
     const identityMacs = this.#macs('identity', portal, identity.issuer, identity.subject)
@@ -84,6 +86,12 @@ export class EmailVerifications {
     await this.#invalidatePrevious(row)
     await deliver(`${code.slice(0, codeLength / 2)}-${code.slice(codeLength / 2)}`)
     return sent
+  }
+
+  /** @param at of a code, in ms @returns seconds until another mail */
+  secondsToWait(at = 0): number {
+    const seconds = Math.ceil((at - this.#clock.now()) / 1000) + resendSeconds
+    return Math.min(Math.max(seconds, 0), resendSeconds)
   }
 
   async verify(pending: VerificationContext, sent: VerificationCode, code: string): Promise<Verdict> {

@@ -4,6 +4,7 @@ import { EmailTakenError, PortalSsoError } from '../shared/errors.ts'
 import { type RegistrationStep, registrationEmail } from '../sign-in/pending-registration.ts'
 import type { Registration, UserDirectory } from '../users/user-directory.ts'
 import type { Core } from '../web/core.ts'
+import { otherSignInsPage } from './email-verification-pages.ts'
 import { checkForm, type FormErrors, type FormInput, readForm } from './registration-form.ts'
 import type { RegistrationRouteModules } from './registrations.ts'
 
@@ -21,9 +22,13 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
     { input, errors }: { input: FormInput; errors: FormErrors },
   ): Promise<void> {
     const errorCount = Object.keys(errors).length
+    // For the back button: the page is not cached.
+    if (errorCount > 0)
+      signIn.pendingRegistrations.save(res, { ...pending, draft: registration.readDraft(req, pending) })
     const { localize } = pages.locale(req)
     const locals = {
       action: urls.path('/register'),
+      registration: pending.id,
       cancelHref: urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),
       provider: { displayName: providerName(provider, pages.locale(req)) },
       email: { value: registrationEmail(pending) ?? '', provenByCode: pending.provenEmail !== undefined },
@@ -48,17 +53,20 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
   }
 
   async function showNextStep(req: Request, res: Response, step: RegistrationStep): Promise<void> {
-    const { identity, mustProveAccount, sent } = step.pending
+    const { draft, identity, mustProveAccount, sent } = step.pending
     if (mustProveAccount) return await registration.pages.showProveAccount(req, res, step)
-    if (registrationEmail(step.pending) !== undefined)
-      return await showForm(req, res, step, { input: readForm({ name: identity.name }, form), errors: {} })
+    if (registrationEmail(step.pending) !== undefined) {
+      const input = readForm({ name: identity.name, ...draft?.form }, form)
+      return await showForm(req, res, step, { input, errors: {} })
+    }
     const verification = registration.emailVerification?.pages
     if (!verification) throw new PortalSsoError('email_unverified', 'no provider vouches for the address')
     if (sent && req.query.address !== 'other') {
       const again = req.query.sent === 'again'
       return await verification.show(req, res, step, { view: 'verify', email: sent.email, again })
     }
-    await verification.show(req, res, step, { view: 'address', typed: sent?.email ?? identity.email })
+    const typed = draft?.email ?? sent?.email ?? identity.email
+    await verification.show(req, res, step, { view: 'address', typed })
   }
 
   async function register(req: Request, res: Response, step: RegistrationStep): Promise<void> {
@@ -76,7 +84,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
         return res.redirect(303, urls.path('/register'))
       case 'sign-in':
       case 'link':
-        return signIn.pendingRegistrations.restartSignIn(res, pending)
+        return await registration.restart(req, res, pending)
     }
     const input = readForm(req.body, form)
     const errors = checkForm(input, form, pages.locale(req))
@@ -84,7 +92,7 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
 
     const { name, fields } = input
     const user = await createUser(users, { email: decision.email, name, fields }, portal)
-    if (!user) return signIn.pendingRegistrations.restartSignIn(res, pending)
+    if (!user) return await registration.restart(req, res, pending)
     const proof = 'earlier' // by this registration
     const result = { provider, identity, user, proof, outcome: 'registered', staleUserId, returnTo } as const
     await signIn.completion.completeSignIn(req, res, result)
@@ -92,6 +100,10 @@ export function registrationRoutes(core: Core, modules: RegistrationRouteModules
 
   const router = Router()
   router.get('/register', registration.step(showNextStep))
+  router.get(
+    otherSignInsPage,
+    registration.step((req, res, step) => registration.pages.showOtherSignIns(req, res, step)),
+  )
   router.post('/register', ...posted, registration.step(register))
   return router
 }

@@ -10,6 +10,15 @@ export interface VerificationCode {
   id: string
   /** normal form */
   email: string
+  /** ms; left out by an earlier version */
+  at?: number | undefined
+}
+
+/** The user's input, kept for the form. It proves nothing. */
+export interface RegistrationDraft {
+  email?: string | undefined
+  /** field of the registration form → value */
+  form?: Readonly<Record<string, string>> | undefined
 }
 
 /** An identity that waits for the registration form, a verified address, or the user's consent to a link. */
@@ -24,6 +33,7 @@ export interface PendingRegistration {
   returnTo?: string | undefined
   /** the code that the user has to enter */
   sent?: VerificationCode | undefined
+  draft?: RegistrationDraft | undefined
   /** the address that the user proved by a code */
   provenEmail?: string | undefined
   /** the user who signed in to prove that this identity is theirs */
@@ -51,6 +61,8 @@ interface NewPendingRegistration {
 
 /** for each step */
 const stepSeconds = 1800
+/** An expired registration only starts again, with its draft. */
+const keptSeconds = 4 * 3600
 // nginx refuses response headers over 4 KB by default. Status, location and this cookie's name, attributes and seal take the rest.
 const headerBytes = 4096 - 930
 
@@ -64,7 +76,7 @@ export class PendingRegistrations {
   readonly #urls: PortalUrls
 
   constructor(core: CookieCore) {
-    this.#cookies = new SealedCookies(core, 'registration', { ttlSeconds: stepSeconds })
+    this.#cookies = new SealedCookies(core, 'registration', { ttlSeconds: stepSeconds, keptSeconds })
     this.#name = core.cookieName('registration')
     this.#urls = core.urls
   }
@@ -72,13 +84,35 @@ export class PendingRegistrations {
   /** Replaces the registration that is pending in this browser, if any. */
   begin(res: Response, { provider, ...registration }: NewPendingRegistration): void {
     const { id: providerId, portal, slug, version } = provider
-    this.save(res, { ...registration, id: randomUUID(), portal, provider: slug, providerId, version })
+    const { identity } = registration
+    const previous = this.find(res.req, portal) ?? this.findExpired(res.req, portal)
+    // Attacker: another user of this machine, or one who planted their cookie. A draft fills only the form of the same account.
+    const isSame =
+      previous?.identity.issuer === identity.issuer && previous.identity.subject === identity.subject
+    const draft = isSame ? { draft: previous.draft } : {}
+    this.save(res, {
+      ...registration,
+      ...draft,
+      id: randomUUID(),
+      portal,
+      provider: slug,
+      providerId,
+      version,
+    })
   }
 
   save(res: Response, pending: PendingRegistration): void {
+    this.#cookies.set(res, this.#name, this.#shortened(res, pending))
+  }
+
+  /** Keeps what the user has typed for the next registration of the same account. It proves nothing and admits nobody. */
+  saveExpired(res: Response, pending: PendingRegistration): void {
+    this.#cookies.set(res, this.#name, this.#shortened(res, pending), 0)
+  }
+
+  #shortened(res: Response, pending: PendingRegistration): PendingRegistration {
     // The host's headers, such as those of helmet, and the used attempt. Sealing adds a third.
-    const maxBytes = ((headerBytes - JSON.stringify(res.getHeaders()).length) * 3) / 4
-    this.#cookies.set(res, this.#name, shorten(pending, maxBytes))
+    return shorten(pending, ((headerBytes - JSON.stringify(res.getHeaders()).length) * 3) / 4)
   }
 
   /** @returns the registration that is pending in this browser, if it belongs to the portal */
@@ -87,17 +121,14 @@ export class PendingRegistrations {
     return pending?.portal === portal ? pending : undefined
   }
 
-  clear(res: Response): void {
-    this.#cookies.clear(res, this.#name)
+  /** @returns a registration that has expired. A stolen one does no more than the link of the provider on the login page. */
+  findExpired(req: Request, portal: string): PendingRegistration | undefined {
+    const pending = this.#cookies.getExpired(req, this.#name)
+    return pending?.portal === portal ? pending : undefined
   }
 
-  /**
-   * For a user who exists by now, because of another tab or a faster registration. The provider is asked again, which costs no
-   * click: a stolen pending registration never signs anybody in as an existing user.
-   */
-  restartSignIn(res: Response, { provider, returnTo }: PendingRegistration): void {
-    this.clear(res)
-    res.redirect(303, this.#urls.path(`/login/${provider}`, { returnTo }))
+  clear(res: Response): void {
+    this.#cookies.clear(res, this.#name)
   }
 
   /**
@@ -122,14 +153,15 @@ export class PendingRegistrations {
 }
 
 /**
- * Drops what a registration can do without, as far as necessary: without the hint a logout asks again, without the deep link the
- * user lands on the start page, and a missing name can be typed.
+ * Drops what a registration can do without, as far as necessary: without the hint a logout asks again, a draft can be
+ * typed again, without the deep link the user lands on the start page, and a missing name can be typed.
  */
 function shorten(pending: PendingRegistration, maxBytes: number): PendingRegistration {
   const withoutHint = { ...pending, identity: { ...pending.identity, logoutHint: '' } }
-  const withoutLink = { ...withoutHint, returnTo: undefined }
+  const withoutDraft = { ...withoutHint, draft: undefined }
+  const withoutLink = { ...withoutDraft, returnTo: undefined }
   const withoutName = { ...withoutLink, identity: { ...withoutHint.identity, name: undefined } }
-  for (const candidate of [pending, withoutHint, withoutLink])
+  for (const candidate of [pending, withoutHint, withoutDraft, withoutLink])
     if (Buffer.byteLength(JSON.stringify(candidate)) <= maxBytes) return candidate
   return withoutName
 }

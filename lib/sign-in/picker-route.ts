@@ -7,7 +7,7 @@ import { type PickerProvider, type ProvidersTable, providersPerPage } from '../p
 import { domainOf, normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
-import { dateFormat } from '../web/locale.ts'
+import { dateFormat, type Locale } from '../web/locale.ts'
 import { type Pages, sendRedirectPage } from '../web/pages.ts'
 import { safeReturnTo } from '../web/return-to.ts'
 import { type PortalUrls, queryString } from '../web/urls.ts'
@@ -385,4 +385,38 @@ export function monogramOf(displayName: string): string {
 // Five twelfths of the colour circle from one to the next, so that neighbours differ clearly.
 export function hueOf({ position }: Pick<Provider, 'position'>): number {
   return (position * 5) % 12
+}
+
+/** A longer list has a search field. */
+const maxUnsearched = 8
+
+/** The providers for a page other than the picker, or the first ones and a search field. Hidden ones are not listed. */
+export async function listProviders(
+  { query }: Request,
+  providersTable: ProvidersTable,
+  urls: PortalUrls,
+  { action, locale, portal }: { action: string; locale: Locale; portal: string },
+) {
+  const search = readSearch(query.q)
+  const limit = providersPerPage + 1
+  const found = await providersTable.listEnabled(portal, { search, shown: true, limit })
+  const hasMore = found.length === limit
+  const named = found
+    .slice(0, providersPerPage)
+    .map((each) => ({ ...each, name: providerName(each, locale) }))
+  return {
+    search: (found.length > maxUnsearched || search !== undefined) && {
+      ...{ action, fields: {}, text: search, hasMore },
+      none: found.length === 0,
+    },
+    providers: named.map(({ name, ...provider }) => ({
+      id: provider.id,
+      slug: provider.slug,
+      displayName: name,
+      logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
+      logo: presetOf(provider.preset)?.logo,
+      monogram: monogramOf(name),
+      hue: hueOf(provider),
+    })),
+  }
 }

@@ -5,7 +5,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, providerName } from '../providers/provider.ts'
 import { describeError, PortalSsoError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
-import type { NextStep, Pages } from '../web/pages.ts'
+import type { ConsentRequest, NextStep, Pages } from '../web/pages.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { ReauthenticationRequirement } from './attempts.ts'
 import { reauthenticationQuery } from './reauthentication.ts'
@@ -14,7 +14,7 @@ export interface RefusalContext {
   portal: string
   /** left out if trying the same provider again cannot succeed; only its slug if the row is gone */
   provider?:
-    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'displayName' | 'labels' | 'preset'>>)
+    | (Pick<Provider, 'slug'> & Partial<Pick<Provider, 'clientId' | 'displayName' | 'labels' | 'preset'>>)
     | undefined
   returnTo?: string | undefined
   /** applies to the next attempt, too */
@@ -89,7 +89,17 @@ export class Refusals {
         ...(staysSignedIn ? [{ label: 'home', href: homePath } as const] : []),
       ],
       placeholders: { provider: providerName(provider ?? {}, this.#pages.locale(req)) },
+      consent: code === 'consent_missing' ? this.#consentRequest(context) : undefined,
     })
+  }
+
+  /** Attacker: a hostile provider, whose words an administrator would read. The request holds only what the portal knows itself. */
+  #consentRequest({ portal, provider }: RefusalContext): ConsentRequest | undefined {
+    const { urls } = this.#core
+    if (!provider?.clientId) return undefined
+    const asks = provider.preset && presetOf(provider.preset)?.adminConsent
+    const link = asks && urls.origin(portal) + urls.path(`/login/${provider.slug}/admin-consent`)
+    return { address: urls.base(portal), clientId: provider.clientId, ...(link && { link }) }
   }
 
   /**
@@ -100,10 +110,10 @@ export class Refusals {
     req: Request,
     res: Response,
     {
-      slug,
+      provider,
       returnTo,
       reauthentication,
-    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { slug: string },
+    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { provider: Provider },
   ): Promise<void> {
     const { homePath, urls } = this.#core
     const given = Object.entries(req.query).filter(([, value]) => typeof value === 'string')
@@ -113,10 +123,11 @@ export class Refusals {
     await this.#pages.problem(req, res, problem, {
       reference: undefined,
       nextSteps: [
-        { label: 'continueAnyway', href: urls.path(`/login/${slug}`, { ...same, anyway: '1' }) },
+        { label: 'continueAnyway', href: urls.path(`/login/${provider.slug}`, { ...same, anyway: '1' }) },
         { label: 'anotherWay', href: urls.path('/login', query) },
         ...(req.user ? [{ label: 'home', href: homePath } as const] : []),
       ],
+      placeholders: { provider: providerName(provider, this.#pages.locale(req)) },
     })
   }
 }

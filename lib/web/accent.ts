@@ -17,9 +17,13 @@ const borderContrast = 3
  * and 1.4.11).
  *
  * @param accent such as `#7a1f5c` or `#c39`
- * @returns a style sheet, and the colour that replaces `accent` in texts on light pages if its contrast is too low
+ * @returns a style sheet, the colours of a button in a mail, which has none, and the colour that replaces `accent` in texts on light pages if its contrast is too low
  */
-export function accentStyles(accent: string): { css: string; adjusted: string | undefined } {
+export function accentStyles(accent: string): {
+  css: string
+  button: { ground: string; text: string }
+  adjusted: string | undefined
+} {
   const fill = parse(accent)
   const text = contrast(fill, white) >= textContrast ? white : black
   const shared = {
@@ -32,6 +36,7 @@ export function accentStyles(accent: string): { css: string; adjusted: string | 
   const adjusted = toHex(light['accent-text'])
   return {
     css: `:root{${declare({ ...shared, ...light })}}@media (prefers-color-scheme:dark){:root{${declare({ ...shared, ...dark })}}}`,
+    button: { ground: toHex(fill), text: toHex(text) },
     adjusted: adjusted === toHex(fill) ? undefined : adjusted,
   }
 }

@@ -38,12 +38,14 @@ export function languageName(lang: string): string {
  * have none: opening those again would lose what the user typed, or use up something.
  */
 const pages: Readonly<Record<string, readonly string[]>> = {
-  '/login': ['by', 'returnTo', 'max_age', 'acr_values', 'email', 'login_hint', 'unmatched', 'q'],
+  '/login': ['by', 'returnTo', 'max_age', 'acr_values', 'email', 'login_hint', 'unmatched', 'q', 'cancelled'],
   '/register': ['address'],
   '/register/link': [],
+  '/register/sign-in': [],
   '/logout': [],
   '/logout/done': [],
   '/account/security': ['q'],
+  '/account/security/add': ['q'],
   '/account/security/confirm': [],
 }
 

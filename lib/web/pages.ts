@@ -11,7 +11,7 @@ import { type Branding, brandingIn, type PageBranding } from './branding.ts'
 import type { Core } from './core.ts'
 import { setPrivateHeaders } from './handler.ts'
 import { type LanguageLink, languageName, type MenuPage, MenuPages } from './language-menu.ts'
-import { type Locale, Locales } from './locale.ts'
+import { dateFormat, type Locale, Locales } from './locale.ts'
 import { type LocaleOptions, viewsDirectory } from './locale-texts.ts'
 import { acceptsHtml } from './request.ts'
 import type { PortalUrls } from './urls.ts'
@@ -121,6 +121,8 @@ export class Pages {
   readonly locales: Locales
   /** the colour that replaces the portal's accent in texts, because its contrast is too low */
   readonly adjustedAccent: string | undefined
+  /** colours of the primary button */
+  readonly button: { ground: string; text: string }
   /** `GET /login/assets/…` */
   readonly assets: RequestHandler
   readonly #urls: PortalUrls
@@ -150,6 +152,7 @@ export class Pages {
     this.#secureHeaders = secureHeaders(branding)
     const accent = branding.accent === undefined ? undefined : accentStyles(branding.accent)
     this.adjustedAccent = accent?.adjusted
+    this.button = accent?.button ?? { ground: '#2450c8', text: '#ffffff' }
     this.#assetsVersion = fingerprintOf(assetsDirectory, accent?.css)
     const files = express.static(assetsDirectory, {
       cacheControl: false,
@@ -257,11 +260,12 @@ export class Pages {
     req: Request,
     res: Response,
     { code, status }: PortalSsoError,
-    { reference, nextSteps, placeholders, login = this.#urls.path('/login') }: ProblemDetails,
+    { reference, nextSteps, placeholders, consent, login = this.#urls.path('/login') }: ProblemDetails,
   ): Promise<void> {
     const locale = this.locale(req)
-    const { t } = locale
-    const title = t(`problems.${code}.title`)
+    const { lang, t } = locale
+    const isNamed = code === 'provider_unavailable' && placeholders?.provider
+    const title = isNamed ? t('problem.unreachable', placeholders) : t(`problems.${code}.title`)
     const signsOut =
       code === 'authentication_stale' || nextSteps.some(({ label }) => label === 'signOutFirst')
     const sentence =
@@ -281,7 +285,10 @@ export class Pages {
     await this.show(req, res, 'problem', {
       title,
       sentence,
+      severity: severityOf(code, status),
       reference,
+      time: pageTime(lang, new Date()),
+      consentRequest: consent && consentRequest(t, consent, { portal, ...placeholders }),
       nextSteps: nextSteps.map(({ label, href }, at) => ({
         href,
         label: t(`problem.nextSteps.${label}`, { ...placeholders, portal }),
@@ -297,8 +304,38 @@ export interface ProblemDetails {
   nextSteps: NextStep[]
   /** values of the placeholders in the sentence */
   placeholders?: Record<string, string> | undefined
+  /** for a request to the user's administrator; every value is public */
+  consent?: ConsentRequest | undefined
   /** where a JSON client sends the user; default the login page */
   login?: string | undefined
+}
+
+export interface ConsentRequest {
+  /** of the portal */
+  address: string
+  clientId: string
+  /** the portal's own page that leads to the provider's question; omitted where the provider has none */
+  link?: string | undefined
+}
+
+function consentRequest(
+  t: Locale['t'],
+  { link = '', ...values }: ConsentRequest,
+  names: Record<string, string>,
+): string {
+  return t(`problem.consent.${link ? 'linked' : 'plain'}`, { ...names, ...values, link })
+}
+
+/** Selects the icon: something is broken, access is refused, or the user only has to start again. */
+function severityOf(code: ProblemCode, status: number): 'failure' | 'refusal' | 'pause' {
+  if (status >= 500) return 'failure'
+  return [401, 409, 410, 429].includes(status) || code.endsWith('_expired') ? 'pause' : 'refusal'
+}
+
+/** In the reader's language and in UTC, because the server does not know their time zone: `page.js` does. ISO 8601 for machines. */
+export function pageTime(lang: Locale['lang'], at: Date): { at: string; text: string } {
+  const format = { dateStyle: 'medium', timeStyle: 'short', timeZone: 'UTC' } as const
+  return { at: at.toISOString(), text: `${dateFormat(lang, format).format(at)} UTC` }
 }
 
 /** helmet's headers, which are the same for every page. */

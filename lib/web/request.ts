@@ -32,6 +32,14 @@ export function clientNetwork(
   return `${network.toString()}/${prefix}`
 }
 
+/** A client address, or its network: what a session has as its location unless the host names a place. */
+const addressPattern = /^(?:[\d.]+|[\da-f:.]*:[\da-f:.]*)(?:\/\d+)?$/i
+
+/** @returns the place, or `undefined` for an address, which tells users nothing */
+export function placeName(location: string | undefined): string | undefined {
+  return location && addressPattern.test(location) ? undefined : location
+}
+
 /** @returns the name of the portal that a request is for */
 export type PortalResolver = (req: Request) => string
 

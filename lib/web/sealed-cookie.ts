@@ -17,35 +17,55 @@ export class SealedCookies<T> {
   readonly #core: CookieCore
   readonly #seal: Seal
   readonly #ttlMs: number
+  readonly #keptMs: number
   readonly #attributes: CookieOptions
 
-  /** @param purpose has keys of its own */
-  constructor(core: CookieCore, purpose: string, { ttlSeconds }: { ttlSeconds: number }) {
+  /**
+   * @param purpose has keys of its own
+   * @param lifetime.keptSeconds how long the browser keeps the cookie for `getExpired`; default: until it expires
+   */
+  constructor(
+    core: CookieCore,
+    purpose: string,
+    { ttlSeconds, keptSeconds = ttlSeconds }: { ttlSeconds: number; keptSeconds?: number },
+  ) {
     const { secure } = core
     this.#core = core
     this.#seal = core.seal(purpose)
     this.#ttlMs = ttlSeconds * SECOND
+    this.#keptMs = keptSeconds * SECOND
     // SameSite=Lax: sent when the provider redirects the browser back, but not with a POST from another site.
     this.#attributes = { httpOnly: true, secure, sameSite: 'lax', path: '/' }
   }
 
   /** @returns the value of the cookie */
-  set(res: Response, name: string, value: T): string {
+  set(res: Response, name: string, value: T, ttlMs = this.#ttlMs): string {
     const { clock, portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(res.req))}`
-    const sealed = this.#seal.close({ value, until: clock.now() + this.#ttlMs }, context)
-    res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#ttlMs })
+    const sealed = this.#seal.close({ value, until: clock.now() + ttlMs }, context)
+    res.cookie(name, sealed, { ...this.#attributes, maxAge: this.#keptMs })
     return sealed
   }
 
   get(req: Request, name: string): T | undefined {
+    const opened = this.#open(req, name)
+    // A client can ignore Max-Age.
+    return opened && opened.until > this.#core.clock.now() ? opened.value : undefined
+  }
+
+  /** @returns a value that proves nothing any more, but tells how to start again */
+  getExpired(req: Request, name: string): T | undefined {
+    const opened = this.#open(req, name)
+    const expiredMs = opened && this.#core.clock.now() - opened.until
+    return expiredMs !== undefined && expiredMs >= 0 && expiredMs < this.#keptMs ? opened?.value : undefined
+  }
+
+  #open(req: Request, name: string): { value: T; until: number } | undefined {
     const sealed = cookiesOf(req)[name]
     if (sealed === undefined) return undefined
-    const { clock, portalOf, urls } = this.#core
+    const { portalOf, urls } = this.#core
     const context = `${name} ${urls.base(portalOf(req))}`
-    const opened = this.#seal.open(sealed, context) as { value: T; until: number } | undefined
-    // A client can ignore Max-Age.
-    return opened && opened.until > clock.now() ? opened.value : undefined
+    return this.#seal.open(sealed, context) as { value: T; until: number } | undefined
   }
 
   clear(res: Response, name: string): void {

@@ -9,6 +9,7 @@ import type { FaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
+import { copyProvider } from '../support/providers.ts'
 import { useProvider } from '../support/scene.ts'
 import { textOf } from '../support/test-sign-in.ts'
 import { formIn, next, type Seen, Visitor } from '../support/visitor.ts'
@@ -111,10 +112,15 @@ describe('the account page', () => {
     const seen = await account(portal, visitor)
     expect(seen.headers.get('cache-control')).toBe('no-store')
     const text = textOf(seen.body)
-    expect(text).toMatch(/Acme ada@example.com Connected \w+ \d+, \d{4}, [\d:]+.[AP]M UTC Last used/)
-    expect(text).toContain('Add Other Add another account at Acme')
-    expect(text).toMatch(/Unknown device This session Antwerp · with Acme/)
-    expect(text).toMatch(/Firefox on Windows Antwerp · with Acme/)
+    const time = String.raw`\w+ \d+, \d{4}, [\d:]+.[AP]M UTC`
+    expect(text).toMatch(new RegExp(`Acme ada@example.com Last used ${time} · Connected ${time} `))
+    expect(text).toMatch(/Unknown device This session Active now · Antwerp Signed in .* · with Acme/)
+    expect(text).toMatch(
+      new RegExp(`Firefox on Windows Last active ${time} · Antwerp Signed in ${time} · with Acme`),
+    )
+    expect(text.indexOf('Where you are signed in')).toBeLessThan(text.indexOf('Sign-in methods'))
+    // The list of providers has a page of its own.
+    expect(text).not.toContain('Other')
     // The current session is first, although it started earlier.
     expect(textOf((await account(portal, before)).body)).toMatch(
       /Firefox on Windows This session.*Unknown device/,
@@ -122,6 +128,40 @@ describe('the account page', () => {
     const [session] = await portal.knex('sso_sessions')
     // The page contains no session ID, sealed or not.
     expect(seen.body).not.toContain(session.session)
+  })
+
+  it('shows no client address, which the rows hold without the option `session.location`', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    expect(await portal.knex('sso_sessions').pluck('location')).toEqual(['127.0.0.0/24'])
+    const own = textOf((await account(portal, visitor)).body)
+    expect(own).toMatch(/Active now Signed in/)
+    for (const location of ['203.0.113.7', '2001:db8::/48', '::1']) {
+      await portal.knex('sso_sessions').update({ location })
+      expect((await account(portal, visitor)).body).not.toContain(location)
+    }
+    await portal.knex('sso_sessions').update({ location: 'Cafe: Bad Abbach' })
+    expect((await account(portal, visitor)).body).toContain('Cafe: Bad Abbach')
+  })
+
+  it('leads to a list of the providers to add, those that the user has linked last, with a search above eight', async () => {
+    const portal = await portalWithPeople()
+    const visitor = await signIn(portal)
+    const list = async (query = '') => {
+      const { body } = await visitor.get(`${portal.url}${page}/add${query}`)
+      return { body, labels: [...body.matchAll(/aria-label="([^"]*)"/g)].map(([, label]) => label) }
+    }
+    expect((await account(portal, visitor)).body).toContain(`href="${page}/add">Add sign-in method</a>`)
+    const few = await list()
+    expect(few.labels).toEqual(['Add Other', 'Add another account at Acme'])
+    expect(few.body).not.toContain('type="search"')
+    await copyProvider(portal.knex, 'other', 60)
+    const many = await list()
+    expect(many.labels).toHaveLength(50)
+    expect(textOf(many.body)).toContain('Not all sign-in methods are shown.')
+    expect((await list('?q=company+59')).labels).toEqual(['Add Company 59'])
+    expect(textOf((await list('?q=nobody')).body)).toContain('Nothing found.')
+    expect((await new Visitor().get(`${portal.url}${page}/add`)).location).toContain('/login?returnTo=')
   })
 
   it('is in the user’s language', async () => {
@@ -338,7 +378,7 @@ describe('another sign-in method', () => {
     const visitor = await signIn(portal)
     const sent = await act(portal, visitor, 'link', { provider: 'other' })
     expect(next(sent)).toContain(
-      '/login/acme?returnTo=%2Faccount%2Fsecurity%3Fnotice%3Dconfirmed&max_age=900',
+      '/login/acme?returnTo=%2Faccount%2Fsecurity%2Fadd%3Fnotice%3Dconfirmed&max_age=900',
     )
     provider.faults.claims = { auth_time: Math.floor(Date.now() / 1000) }
     const back = await visitor.follow(sent)
@@ -682,6 +722,33 @@ describe('the mail about a new sign-in method', () => {
     await signIn(portal, new Visitor({ 'user-agent': 'win-at-evil.example/1.0 now' }))
     const { text, html } = await mailed(portal, 'with Acme.')
     expect(text + html).not.toContain('evil')
+  })
+
+  it('has a button, the address as text, and no client address', async () => {
+    const portal = await portalWithPeople()
+    await signIn(portal, new Visitor({ 'user-agent': firefox }))
+    const { text, html } = await mailed(portal, 'with Acme.')
+    const address = `${portal.url}${page}`
+    expect(html).toContain(`<a href="${address}"`)
+    expect(textOf(html)).toContain(
+      `Review your account If the button does not work, open this address: ${address}`,
+    )
+    expect(text).toMatch(new RegExp(`review your account:\\s+${address}\\s`))
+    expect(text).toMatch(/^From: Firefox on Windows\r?$/m)
+    expect(text + html).not.toContain('/24')
+  })
+
+  it.each([
+    ['https://cdn.example/logo.png', true],
+    ['http://cdn.example/logo.png', false],
+    ['/logo.png', false],
+    [undefined, false],
+  ])('shows the logo %s: %s; otherwise the name of the portal', async (logo, isShown) => {
+    const portal = await portalWithPeople({ branding: { name: 'Equipment', ...(logo && { logo }) } })
+    await signIn(portal)
+    const { html } = await mailed(portal, 'with Acme.')
+    expect(html.includes('<img')).toBe(isShown)
+    expect(html).toContain(isShown ? `<img src="${logo}" alt="Equipment"` : '<bdi>Equipment</bdi>')
   })
 
   it('is not sent without a mailer', async () => {

@@ -306,6 +306,7 @@ describe('a start of a sign-in with a provider that is down', () => {
       `${portal.url}/login/acme?returnTo=/portal/deep&max_age=60&login_hint=ada`,
     )
     expect(seen.status).toBe(502)
+    expect(seen.body).toContain('<h1>Acme cannot be reached right now</h1>')
     expect(seen.body).toContain('href="/login?returnTo=%2Fportal%2Fdeep&amp;max_age=60">Use another way</a>')
     const [, href = ''] = continueAnyway.exec(seen.body) ?? []
     const onward = await new Visitor().get(portal.url + href.replaceAll('&amp;', '&'))

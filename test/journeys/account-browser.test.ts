@@ -91,6 +91,51 @@ async function signIn(
   await person.page.waitForURL(`${portal.url}/account/security`)
 }
 
+describe('a new user, in a real browser', () => {
+  it.each([true, false])(
+    'loses no input on the way to the account, with JavaScript: %s',
+    async (javaScriptEnabled) => {
+      await createUser('ada@example.com')
+      const grace = await openPerson({ javaScriptEnabled })
+      await grace.page.goto(`${portal.url}/login?returnTo=/account/security`)
+      await grace.choose('Northwind ID')
+      await grace.choose(/^Grace Hopper/)
+      const name = grace.page.getByLabel('Full name')
+      await name.fill('')
+      await grace.choose('Register and sign in')
+      // The summary takes the focus, so screen readers announce it once.
+      const summary = grace.page.getByRole('group', { name: 'Please check one entry' })
+      expect(await summary.evaluate((it) => it === document.activeElement)).toBe(true)
+      await name.fill('Grace B. Hopper')
+      if (javaScriptEnabled) {
+        expect(await flaws(grace)).toEqual([])
+        await grace.page.goto(`${portal.url}/register`)
+        await name.fill('Grace B. Hopper')
+        await grace.page.reload()
+        expect(await name.inputValue()).toBe('Grace B. Hopper')
+      }
+      await grace.choose('Register and sign in')
+      await grace.page.getByText('Grace B. Hopper').waitFor()
+      await portal.knex('sso_users').where({ email: 'grace@example.com' }).delete()
+      await closeAll(grace)
+    },
+  )
+
+  it('copies the reference of a problem, which a live region confirms', async () => {
+    const grace = await openPerson({ permissions: ['clipboard-read', 'clipboard-write'] })
+    await grace.page.goto(`${portal.url}/login/northwind/callback?state=x&code=y`)
+    expect(await flaws(grace)).toEqual([])
+    const reference = await grace.page.locator('code').innerText()
+    await grace.choose('Copy')
+    await grace.page.getByRole('status').getByText('Copied').waitFor()
+    const copied = await grace.page.evaluate(() => navigator.clipboard.readText())
+    expect(copied).toMatch(
+      new RegExp(`^Please start again\\nReference: ${reference}\\n\\d{4}-[\\d-]+T[\\d:.]+Z$`),
+    )
+    await closeAll(grace)
+  })
+})
+
 describe('on the account page, in a real browser', () => {
   it('a user ends the session of another browser, which is signed out at its next request', async () => {
     await createUser('ada@example.com')
@@ -100,7 +145,8 @@ describe('on the account page, in a real browser', () => {
     expect(await here.reads()).toContain('This session')
     await here.choose(/^Sign out on Chrome/)
     expect(await here.reads()).toContain('Signed out on that device.')
-    expect(await here.page.getByText('Last active').count()).toBe(1)
+    expect(await here.page.getByText('Active now').count()).toBe(1)
+    expect(await here.page.getByText('Last active').count()).toBe(0)
     await there.page.reload()
     expect(await there.title()).toBe('Anmelden')
     await closeAll(here, there)
@@ -110,6 +156,8 @@ describe('on the account page, in a real browser', () => {
     await createUser('ada@example.com')
     const ada = await openPerson()
     await signIn(ada)
+    await ada.choose('Add sign-in method')
+    expect(await flaws(ada)).toEqual([])
     await ada.choose('Add Tailspin Accounts')
     // The sign-in had no auth_time. The provider reports it when asked, and she signed in there a moment ago.
     expect(await ada.reads()).toContain('Please repeat what you wanted to do.')
@@ -123,7 +171,9 @@ describe('on the account page, in a real browser', () => {
     const text = await ada.reads()
     expect(text).toContain('Added. You can now sign in with it, too.')
     expect(text).toContain('countess@home.example')
-    expect(text).toContain('Add another account at Tailspin Accounts')
+    // The script shows times in the reader's time zone, recent ones relative.
+    expect(text).toContain('Connected this minute')
+    expect(text).not.toContain('UTC')
 
     const elsewhere = await openPerson()
     await signIn(elsewhere, 'Tailspin Accounts', /^The Countess/)
@@ -152,6 +202,17 @@ describe('on the account page, in a real browser', () => {
     await closeAll(ada, other)
   })
 
+  it('without JavaScript, times are in UTC, and a provider is added like with it', async () => {
+    await createUser('ada@example.com')
+    const ada = await openPerson({ javaScriptEnabled: false })
+    await signIn(ada)
+    expect(await ada.reads()).toMatch(/Signed in \w+ \d+, \d{4}, [\d:]+.[AP]M UTC/)
+    await ada.choose('Add sign-in method')
+    await ada.choose('Add Tailspin Accounts')
+    await ada.page.getByText('Please repeat what you wanted to do.').waitFor()
+    await closeAll(ada)
+  })
+
   it('axe finds no problems and no page scrolls sideways, in light and dark mode, on a desktop and on a phone', async () => {
     await createUser('ada@example.com')
     const [ada, other] = [await openPerson(), await openPerson()]
@@ -168,7 +229,7 @@ describe('on the account page, in a real browser', () => {
     const ada = await openPerson()
     await signIn(ada)
     await copyProvider(portal.knex, 'tailspin', 60)
-    await ada.page.goto(`${portal.url}/account/security`)
+    await ada.page.goto(`${portal.url}/account/security/add`)
     expect(await flaws(ada)).toEqual([])
     const visitor = await openPerson()
     await visitor.page.goto(`${portal.url}/login?by=list`)

@@ -11,8 +11,6 @@ import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts
 type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
 
 const clientSecret = 'a+client secret/of a test%'
-/** of many sessions, which another instance is ending */
-const ending = '00000000-0000-4000-8000-000000000000'
 let browser: Browser
 let portal: TestPortal
 let northwind: IdentityProvider
@@ -39,13 +37,6 @@ beforeAll(async () => {
     issuer: northwind.issuer,
     clientId: 'equipment-portal',
     clientSecret,
-  })
-  await portal.knex('sso_session_endings').insert({
-    id: ending,
-    selection: '{"portal":"default","provider":"elsewhere"}',
-    requested_at: '2099-01-01T00:00:00.000Z',
-    total: 100_000,
-    done: 17_250,
   })
   storageState = await withPerson({}, async (person) => {
     const { page } = person
@@ -218,11 +209,6 @@ describe('an administrator at a real browser', () => {
       'the confirmation before sessions end',
       '/sessions/end?provider=northwind',
       'End all sessions of Northwind ID?',
-    ],
-    [
-      'the progress of ending sessions',
-      `/sessions/ending?provider=northwind&id=${ending}`,
-      'Ending sessions',
     ],
     ['a guide', '/new/generic/guide', /./],
   ])('sees no accessibility problem and no sideways scrolling on: %s', (_what, path, title) =>

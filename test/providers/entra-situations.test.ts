@@ -212,6 +212,20 @@ describe('a consent that was given in the admin center', () => {
     },
   )
 
+  it.each(['entra', 'nobody'])(
+    'returns before the provider is enabled: /login/%s looks like a name that no provider has, and records nothing',
+    async (slug) => {
+      await open(contoso)
+      await portal.sso.providers.disable('entra')
+      const before = await records()
+      const seen = await visitor.get(`${portal.url}/login/${slug}/callback${query}`)
+      expect([seen.status, stepsIn(seen)]).toEqual([200, [{ href: '/login', label: 'Back to Portal' }]])
+      expect(textOf(seen.body)).toContain('Once this provider is enabled here, test the sign-in to find out.')
+      expect(seen.body).not.toMatch(/Contoso|approved/)
+      expect(await records()).toEqual(before)
+    },
+  )
+
   it('returns in German, too', async () => {
     await open(contoso)
     visitor = new Visitor({ 'accept-language': 'de' })

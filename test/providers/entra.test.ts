@@ -662,6 +662,10 @@ describe('a provider that requires admin consent', () => {
     expect(seen.body).toContain('You can sign in with Contoso only after an administrator')
     expect(seen.body).toContain('I’m an administrator')
     expect(seen.body).not.toMatch(/AADSTS|Something is not|Trace/)
+    const [, request = ''] = /<textarea[^>]*>([^<]*)<\/textarea>/.exec(seen.body) ?? []
+    expect(request).toContain(`I would like to use Portal (${portal.url}) and sign in there with Contoso.`)
+    expect(request).toContain(`\n${portal.url}/login/entra/admin-consent\n`)
+    expect(request).toContain(`Application (client) ID: ${entra.clientId}`)
     const [event] = await portal.knex('sso_events').where({ kind: 'sign-in-failed' })
     expect(JSON.parse(event.detail)).toMatchObject({ code: 'consent_missing' })
     const [, way = ''] = /href="([^"]*admin-consent)"/.exec(seen.body) ?? []

@@ -248,7 +248,7 @@ describe('names and notes', () => {
       for (const { url, body } of seen)
         expect([url, body]).toEqual([url, expect.not.stringMatching(/Acme|Second/)])
       expect(seen[2]!.body).toContain(logoPath(await providers.get('acme')))
-      expect(seen[2]!.body).toContain('Zweiter')
+      expect((await visitor.get(`${own.url}/account/security/add`)).body).toContain('Zweiter')
     } finally {
       await own.close()
     }
@@ -346,7 +346,8 @@ describe('the administrators’ pages of a provider with problems', () => {
     const admin = new Visitor({ 'x-admin': 'yes' })
     const text = async (path: string) =>
       (await admin.get(`${portal.url}/admin/sso${path}`)).body.replace(/<[^>]*>/g, ' ').replace(/\s+/g, ' ')
-    expect(await text('/')).toContain('Has problems since 2 Jan 2026, 03:04 UTC')
+    const listed = 'Has problems The token endpoint cannot be reached. Since 2 Jan 2026, 03:04 UTC'
+    expect(await text('/')).toContain(listed)
     const what = 'Since 2 Jan 2026, 03:04 UTC, the token endpoint cannot be reached.'
     const checked = 'Last checked on 2 Jan 2026, 03:04 UTC.'
     expect(await text('/acme')).toContain(`${what} ${checked} Nobody has signed in with it yet.`)

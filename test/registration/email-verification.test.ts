@@ -9,14 +9,15 @@ import type { MailMessage } from '../../lib/mail/mail.ts'
 import { provableEmail, readCode } from '../../lib/registration/email-verification.ts'
 import type { User, UserDirectory } from '../../lib/users/user-directory.ts'
 import { UsersTable } from '../../lib/users/users-table.ts'
-import { takeTimers } from '../support/clock.ts'
+import { takeClock, takeTimers } from '../support/clock.ts'
 import { everyDatabase, type FreshDatabase } from '../support/databases.ts'
 import type { Person } from '../support/faulty-provider.ts'
 import { type MailServer, startMailServer } from '../support/mail-server.ts'
 import { startPortal, type TestPortal, type TestPortalOptions, testSecret } from '../support/portal.ts'
+import { copyProvider } from '../support/providers.ts'
 import { ada, useProvider } from '../support/scene.ts'
 import { signal } from '../support/signal.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 /** A user of the provider with an unverified address. */
 const claimed = (sub: string, email?: string): Person => ({
@@ -98,6 +99,17 @@ function at(instance: TestPortal): Visitor {
   const twin = visitor.clone()
   twin.cookies.set(instance.url, new Map(visitor.cookies.get(portal.url)))
   return twin
+}
+
+/** Asks for a code after the wait for another mail to the same address. */
+async function sendLater(email: string, who = visitor): Promise<Seen> {
+  const clock = takeClock()
+  try {
+    clock.pass(31_000)
+    return await send(email, who)
+  } finally {
+    clock.back()
+  }
 }
 
 /** Another code of the valid format. */
@@ -235,6 +247,45 @@ describe('a user whose address is not trusted', () => {
     expect((await visitor.get(`${portal.url}/register`)).status).toBe(400)
   })
 
+  it('sees how long to wait for another mail; until then a request sends none, and the code stays valid', async () => {
+    await open()
+    const page = await toCode()
+    expect(page.body).toMatch(
+      /data-wait="(?:30|2\d)" data-template="You can request a new code in \{time\}\."/,
+    )
+    const [, resend = ''] = /<form class="sso-again"([\s\S]*?)<\/form>/.exec(page.body)!
+    expect(resend).toContain('value="ada@example.com"')
+    const soon = await visitor.follow(await send(ada.email))
+    expect(soon.body).not.toContain('We sent you a new code.')
+    expect(mailServer.codes).toHaveLength(1)
+    const later = await visitor.follow(await sendLater(ada.email))
+    expect(later.body).toContain('We sent you a new code.')
+    expect(mailServer.codes).toHaveLength(2)
+    expect((await enter(mailServer.codeTo(ada.email))).status).toBe(303)
+  })
+
+  it('need not wait for another mail after too many wrong codes', async () => {
+    await open()
+    await toCode()
+    for (let attempt = 0; attempt < 5; attempt++) await enter(wrong(mailServer.codeTo(ada.email)))
+    expect((await visitor.get(`${portal.url}/register`)).body).not.toContain('data-wait')
+    await send(ada.email)
+    expect((await enter(mailServer.codeTo(ada.email))).status).toBe(303)
+  })
+
+  it('finds a list of the other sign-in methods where there are more than four', async () => {
+    await open()
+    expect((await start()).body).toContain('>Sign in with Usual</a>')
+    await copyProvider(portal.knex, 'usual', 60)
+    const page = await start()
+    expect(page.body).not.toContain('>Sign in with Usual</a>')
+    expect(page.body).toContain('href="/register/sign-in">Sign in another way</a>')
+    const list = await visitor.get(`${portal.url}/register/sign-in?q=company+59`)
+    const [, way = ''] = /href="([^"]*)" aria-label="Sign in with Company 59"/.exec(list.body)!
+    expect(way).toContain('proving=1')
+    expect((await new Visitor().get(`${portal.url}/register/sign-in`)).status).toBe(400)
+  })
+
   it('sees the form again with the input if the address is invalid', async () => {
     await open()
     await start()
@@ -242,6 +293,8 @@ describe('a user whose address is not trusted', () => {
     expect(back.status).toBe(422)
     expect(back.body).toContain('value="ada at &#34;example&#34;"')
     expect(back.body).toContain('aria-invalid="true"')
+    // The back button and a reload show it, too.
+    expect((await visitor.get(`${portal.url}/register`)).body).toContain('value="ada at &#34;example&#34;"')
   })
 
   it('can use a code after the portal’s secret was rotated', async () => {
@@ -300,7 +353,9 @@ function shape({ status, headers, body }: Seen): object {
     cookies,
     body: body
       .replace(/\w+(<wbr>)?@example\.com/g, 'address')
-      .replace(/value="[2-9A-Z]{4}-[2-9A-Z]{4}"/, 'value="code"'),
+      .replace(/value="[2-9A-Z]{4}-[2-9A-Z]{4}"/, 'value="code"')
+      .replace(/data-draft="[\w-]+"/, '')
+      .replace(/data-wait="\d+"|\b0:\d\d\b/g, 'wait'),
   }
 }
 
@@ -336,7 +391,7 @@ describe('an attacker who tries to find out who has an account', () => {
       ]
       const code = mailServer.codeTo(email)
       for (const entered of ['x', wrong(code), wrong(code)]) pages.push(await enter(entered, person))
-      pages.push(await send(email, person), await person.get(`${portal.url}/register?sent=again`))
+      pages.push(await sendLater(email, person), await person.get(`${portal.url}/register?sent=again`))
       const mails = mailServer.mails.splice(0).map(({ headers, text, html }) => ({
         headers: headers.map(([header]) => header),
         subject: headers.find(([header]) => header === 'subject'),
@@ -361,6 +416,7 @@ describe('an attacker who tries to find out who has an account', () => {
         // The sign-out at the provider has a state, and a hint with the claims that the visitor sent.
         .replace(/&amp;state=[\w-]+&amp;id_token_hint=[\w.-]+/g, '&amp;sign-out')
         .replace(/[2-9A-Z]{8}/g, 'reference')
+        .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z|[\d:]+.[AP]M UTC/g, 'time')
     expect(plain(unknown)).toBe(plain(known))
     for (const path of ['/register/code', '/register/verify'])
       expect((await visitor.post(portal.url + path, { email: ada.email })).status).toBe(404)
@@ -459,7 +515,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     const thief = visitor.clone()
     await visitor.post(`${portal.url}/register`, { name: 'Grace' })
     const seen = await thief.post(`${portal.url}/register`, { name: 'Grace' })
-    expect(seen.location).toContain('/login/acme?returnTo=')
+    expect(next(seen)).toContain('/login/acme?returnTo=')
     expect(await isSignedIn(thief)).toBe(false)
   })
 
@@ -470,7 +526,7 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     await enter(mailServer.codeTo('shared@example.com'))
     await portal.sso.users.create({ ...ada, email: 'shared@example.com' })
     const seen = await visitor.post(`${portal.url}/register`, { name: 'Mallory' })
-    expect(seen.location).toContain('/login/acme')
+    expect(next(seen)).toContain('/login/acme')
     expect((await visitor.follow(seen)).body).toContain('name="email"')
     expect(await isSignedIn()).toBe(false)
     expect(await links()).toEqual([])
@@ -483,8 +539,29 @@ describe('an attacker who claims another person’s address (nOAuth)', () => {
     await enter(mailServer.codeTo(ada.email))
     await send('mallory@evil.example', earlier)
     const seen = await enter(mailServer.codeTo('mallory@evil.example'), earlier)
-    expect(seen.location).toContain('/login/acme?returnTo=')
+    expect(next(seen)).toContain('/login/acme?returnTo=')
     expect(await isSignedIn(earlier)).toBe(false)
+  })
+
+  it('cannot use a proven address after half an hour, when the registration starts again', async () => {
+    await open()
+    provider.person = claimed('grace', 'grace@example.com')
+    await toCode('grace@example.com')
+    await enter(mailServer.codeTo('grace@example.com'))
+    const clock = takeClock()
+    clock.pass(31 * 60_000)
+    try {
+      const again = await visitor.follow(await visitor.post(`${portal.url}/register`, { name: 'Grace H.' }))
+      expect(again.url).toBe(`${portal.url}/register`)
+      expect(again.body).toContain('name="email"')
+      expect(again.body).toContain('value="grace@example.com"')
+      expect(await users()).toEqual([ada.email])
+      await send('grace@example.com')
+      const form = await visitor.follow(await enter(mailServer.codeTo('grace@example.com')))
+      expect(form.body).toContain('value="Grace H."')
+    } finally {
+      clock.back()
+    }
   })
 
   it('cannot use an expired code', async () => {
@@ -614,7 +691,7 @@ describe.each(everyDatabase)('guessing codes and flooding mailboxes (%s)', (_nam
     await toCode()
     const first = mailServer.codeTo(ada.email)
     const copy = visitor.clone()
-    await send(ada.email)
+    await sendLater(ada.email)
     expect((await enter(first)).status).toBe(422)
     await send('other@example.com', copy)
     for (const who of [visitor, copy, visitor]) {

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
+import { type Clock, takeClock } from '../support/clock.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal, type TestPortalOptions } from '../support/portal.ts'
 import { useProvider } from '../support/scene.ts'
-import { type Seen, Visitor } from '../support/visitor.ts'
+import { next, type Seen, Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 let portal: TestPortal
@@ -126,6 +127,92 @@ describe('a user whose e-mail address is new', () => {
   })
 })
 
+describe('the input of the user', () => {
+  const fields = {
+    registrationFields: [{ name: 'phone', label: 'Phone', type: 'tel' as const, required: true }],
+  }
+  const mistaken = { name: 'Grace B. Hopper', 'field.phone': '' }
+
+  it('is in the form again after the back button or a reload', async () => {
+    await open(fields)
+    await toForm()
+    expect((await send(mistaken)).status).toBe(422)
+    const again = await visitor.get(`${portal.url}/register`)
+    expect(again.status).toBe(200)
+    expect(again.body).toContain('value="Grace B. Hopper"')
+    expect(again.body).not.toContain('aria-invalid')
+  })
+
+  it('is in the form again after the same account has started anew, but not for another account', async () => {
+    await open(fields)
+    await toForm()
+    await send(mistaken)
+    const shared = visitor.clone()
+    expect((await toForm()).body).toContain('value="Grace B. Hopper"')
+    provider.person = { sub: 'bob', email: 'bob@example.com', email_verified: true, name: 'Bob' }
+    const other = await toForm(shared)
+    expect(other.body).toContain('value="Bob"')
+    expect(other.body).not.toContain('Hopper')
+  })
+
+  it('survives a database that is down', async () => {
+    await open(fields)
+    await toForm()
+    await portal.knex.schema.renameTable('sso_providers', 'away')
+    const failed = await send(mistaken)
+    expect(failed.status).toBe(500)
+    await portal.knex.schema.renameTable('away', 'sso_providers')
+    expect((await visitor.get(`${portal.url}/register`)).body).toContain('value="Grace B. Hopper"')
+  })
+
+  describe('in a form that has expired', () => {
+    let clock: Clock
+    beforeEach(async () => {
+      await open(fields)
+      await toForm()
+      clock = takeClock()
+      clock.pass(31 * 60_000)
+    })
+    afterEach(() => clock.back())
+
+    it('starts again at the provider, without a click, and registers nobody before', async () => {
+      const seen = await send({ name: 'Grace B. Hopper', 'field.phone': '+49 30' })
+      // Chrome would apply `form-action` to a redirect to the provider.
+      expect([seen.status, next(seen)]).toEqual([200, `${portal.url}/login/acme?returnTo=%2Fportal%2Fnew`])
+      expect(await users()).toEqual([])
+      const form = await visitor.follow(seen)
+      expect(form.url).toBe(`${portal.url}/register`)
+      expect(form.body).toContain('value="Grace B. Hopper"')
+      expect(form.body).toContain('value="+49 30"')
+      const done = await send({ name: 'Grace B. Hopper', 'field.phone': '+49 30' })
+      expect((await visitor.follow(done)).url).toBe(`${portal.url}/portal/new`)
+    })
+
+    it('is not shown to another account of the provider', async () => {
+      const seen = await send({ name: 'Grace B. Hopper', 'field.phone': '+49 30' })
+      provider.person = { sub: 'bob', email: 'bob@example.com', email_verified: true, name: 'Bob' }
+      const form = await visitor.follow(seen)
+      expect(form.body).toContain('value="Bob"')
+      expect(form.body).not.toMatch(/Hopper|\+49/)
+    })
+
+    it('starts again on a reload, too, but not after a sign-out or four hours', async () => {
+      const [signedOut, late] = [visitor.clone(), visitor.clone()]
+      expect((await visitor.open(`${portal.url}/register`)).url).toBe(`${portal.url}/register`)
+      signedOut.cookies.get(portal.url)!.set('sso-signed-out', '1')
+      expect((await signedOut.get(`${portal.url}/register`)).status).toBe(400)
+      clock.pass(4 * 3_600_000)
+      expect((await late.get(`${portal.url}/register`)).status).toBe(400)
+    })
+
+    it('is refused from another site (CSRF)', async () => {
+      const headers = { 'sec-fetch-site': 'cross-site', origin: 'https://evil.example' }
+      const seen = await visitor.post(`${portal.url}/register`, { name: 'Eve' }, headers)
+      expect([seen.status, seen.headers.getSetCookie()]).toEqual([403, []])
+    })
+  })
+})
+
 describe('two simultaneous registrations', () => {
   it('of one person in two browsers create one user', async () => {
     await open()
@@ -162,7 +249,7 @@ describe('an attacker who steals a pending registration', () => {
     const thief = visitor.clone()
     await send({ name: 'Grace' })
     const seen = await send({ name: 'Grace' }, thief)
-    expect(seen.location).toBe(`${portal.url}/login/acme?returnTo=%2Fportal%2Fnew`)
+    expect(next(seen)).toBe(`${portal.url}/login/acme?returnTo=%2Fportal%2Fnew`)
     expect((await thief.get(`${portal.url}/portal`)).status).toBe(302)
   })
 })

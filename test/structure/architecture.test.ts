@@ -240,7 +240,7 @@ describe('the views', () => {
     .map((file) => ({ file, text: read('views', file) }))
 
   it('print nothing unescaped except other views', () => {
-    const partial = /^<%- include\('(admin\/)?partials\/[\w-]+'[^+]*\) %>$/
+    const partial = /^<%- include\('((admin|mail)\/)?partials\/[\w-]+'[^+]*\) %>$/
     // Rendered when the package is built, and checked against a list of elements in test/admin/guides.test.ts.
     const guide = /^<%- include\(`admin\/guides\/\$\{preset\.name\}`\) %>$/
     const raw = views.flatMap(({ file, text }) =>
@@ -261,11 +261,17 @@ describe('the views', () => {
     expect(found).toEqual([])
   })
 
-  it('of mails contain no scripts, external resources or links', () => {
+  it('of mails contain no scripts, and of links and external resources only the account page and the logo', () => {
     const mails = views.filter(({ file }) => isMail(file))
-    expect(mails).toHaveLength(6)
-    for (const { text } of mails)
-      expect(text).not.toMatch(/<script|\son\w+=|javascript:|\b(href|src)=|url\(/i)
+    expect(mails).toHaveLength(8)
+    for (const { text } of mails) expect(text).not.toMatch(/<script|\son\w+=|javascript:|url\(/i)
+    const links = mails.flatMap(({ file, text }) =>
+      [...text.matchAll(/\b(?:href|src)="[^"]*"/gi)].map(([link]) => `${file}: ${link}`),
+    )
+    expect(links).toEqual([
+      'mail/method.html.ejs: href="<%= href %>"',
+      'mail/partials/head.ejs: src="<%= logo %>"',
+    ])
   })
 })
 

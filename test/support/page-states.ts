@@ -177,6 +177,13 @@ export const peopleStates: PageState[] = [
     },
   },
   {
+    name: 'other-sign-ins',
+    open: async (page, scene) => {
+      await arrive(page, scene, mallory)
+      await open(page, scene, '/register/sign-in')
+    },
+  },
+  {
     name: 'connect-account',
     open: async (page, scene) => {
       scene.other.person = mallory
@@ -217,6 +224,15 @@ export const peopleStates: PageState[] = [
     open: (page, scene) => arriveAsAda(page, scene, account, 'p'),
   },
   {
+    name: 'account-add',
+    open: (page, scene) => arriveAsAda(page, scene, `${account}/add`),
+  },
+  {
+    name: 'account-add-many-providers',
+    portal: 'many',
+    open: (page, scene) => arriveAsAda(page, scene, `${account}/add`, 'p'),
+  },
+  {
     name: 'account-confirm',
     open: (page, scene) => arriveAsAda(page, scene, `${account}/confirm`, 'fabrikam'),
   },
@@ -240,6 +256,19 @@ export const peopleStates: PageState[] = [
   {
     name: 'consent-given',
     open: (page, scene) => open(page, scene, '/login/entra/callback?admin_consent=True&tenant=x'),
+  },
+  {
+    name: 'consent-before-enabled',
+    sameLook: true,
+    open: (page, scene) => open(page, scene, '/login/nobody/callback?admin_consent=True&tenant=x'),
+  },
+  {
+    name: 'problem-consent',
+    open: async (page, scene) => {
+      scene.entra.faults.authorizeError = { error: 'consent_required' }
+      await open(page, scene, '/login/entra')
+      await page.locator('details.sso-request summary').click()
+    },
   },
   {
     name: 'break-glass',
@@ -346,6 +375,33 @@ const adminStates: PageState[] = [
     },
   },
   {
+    name: 'admin-unlink',
+    async open(page, scene) {
+      const [{ id, user_id: user }] = await scene.portal
+        .knex('sso_identities')
+        .select('id', 'user_id')
+        .limit(1)
+      await open(page, scene, `/admin/sso/sessions/unlink?${new URLSearchParams({ user, id })}`)
+    },
+  },
+  {
+    name: 'admin-progress',
+    async open(page, scene) {
+      const id = '00000000-0000-4000-8000-000000000000'
+      const selection = '{"portal":"default","provider":"elsewhere"}'
+      // Not abandoned, whatever the maintenance does.
+      const ending = { id, selection, requested_at: '2099-01-01T00:00:00.000Z', total: 100_000, done: 17_250 }
+      await scene.portal.knex('sso_session_endings').insert(ending).onConflict('id').ignore()
+      // The page must stay while it is examined.
+      await page.route('**/sessions/ending?**', async (route) => {
+        const response = await route.fetch()
+        const body = (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '')
+        await route.fulfill({ response, body })
+      })
+      await open(page, scene, `/admin/sso/sessions/ending?provider=northwind&id=${id}`)
+    },
+  },
+  {
     name: 'admin-end-sessions',
     open: (page, scene) => open(page, scene, '/admin/sso/sessions/end?provider=northwind'),
   },
@@ -390,6 +446,7 @@ export async function openState(page: Page, scene: Scene, state: PageState): Pro
   scene.other.reset()
   // An address gets a few codes an hour.
   await scene.portal.knex('sso_email_verifications').delete()
+  delete scene.entra.faults.authorizeError
   await page.unrouteAll()
   await page.context().clearCookies()
   if (state.portal)

@@ -295,6 +295,45 @@ describe('a failure', () => {
     portal.knex.initialize()
   })
 
+  it('offers the step that can work, and repeats no code of its URL', async () => {
+    await open({
+      mount(app, sso) {
+        app.use(sso.session(), (req, _res, next) => {
+          if (req.query.user === undefined) return next()
+          Object.assign(req, { user: { id: '1' } })
+          next()
+        })
+        app.use(sso.router())
+      },
+    })
+    await portal.knex.destroy()
+    const steps = async (sent: request.Test) =>
+      [
+        ...(await sent.set('accept', 'text/html')).text.matchAll(
+          /<a class="sso-button[^"]*" href="([^"]*)">([^<]*)</g,
+        ),
+      ].map(([, href, label]) => `${label} ${href}`)
+    const choose = 'Choose a provider /login'
+    expect(await steps(get('/login?q=secret'))).toEqual(['Try again ', choose])
+    const post = (path: string) => request(portal.app).post(path).set('sec-fetch-site', 'cross-site')
+    expect(await steps(post('/account/security/end'))).toEqual(['Back /account/security', choose])
+    expect(await steps(post('/register'))).toEqual(['Back /register', choose])
+    expect(await steps(post('/logout?user'))).toEqual(['Back /logout', 'Back to Portal /'])
+    portal.knex.initialize()
+  })
+
+  it('shows an icon, the time in UTC, and what to copy beside the reference', async () => {
+    await open()
+    const { text } = await get('/login/acme/callback?state=x&code=secret-code')
+    const [, reference] = /<code>(\w{8})<\/code>/.exec(text)!
+    expect(text).toMatch(/sso-severity-pause"><svg[^>]* aria-hidden="true"/)
+    expect(text).toMatch(
+      /<time datetime="\d{4}-[\d-]+T[\d:.]+Z" data-local>\w+ \d+, \d{4}, [\d:]+.[AP]M UTC</,
+    )
+    expect(text).toMatch(new RegExp(`data-copy="[^"]*Reference: ${reference}\\n`))
+    expect(text).not.toContain('secret-code')
+  })
+
   it.each(everyDatabase)(
     'caused by a malformed request shows a page, and the process keeps running (%s)',
     async (_name, fresh) => {
