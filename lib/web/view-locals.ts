@@ -244,7 +244,7 @@ export interface ConfirmLocals {
   /** Fills the field. */
   typed: string
   /** When it was sent. */
-  sentAt?: string | undefined
+  sentAt?: number | undefined
   /** Seconds until a new code may be requested. */
   wait?: number
   /** Minutes until the code expires. */
