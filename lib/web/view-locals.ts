@@ -216,11 +216,7 @@ export interface AccountLocals {
   /** The sign-in methods: a mark, `id`, `email`, `available`, `removable`, and the times `linked` and `lastUsed`. */
   methods: object[]
   /** Leads to the list of providers that can be added. */
-  addHref?: string
-  /** The providers that can be added. */
-  linkable?: object[]
-  /** The search above many of them. */
-  search?: Search | false | undefined
+  addHref: string
   /** The sessions: `id`, `here`, `device`, `location`, `provider`, and the times `started` and `lastSeen`. */
   sessions: {
     id: string
@@ -244,7 +240,7 @@ export interface ConfirmLocals {
   /** Fills the field. */
   typed: string
   /** When it was sent. */
-  sentAt?: string | undefined
+  sentAt?: number | undefined
   /** Seconds until a new code may be requested. */
   wait?: number
   /** Minutes until the code expires. */
