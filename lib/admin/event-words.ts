@@ -50,7 +50,7 @@ const sentences: { readonly [Kind in EventKind]?: (detail: Detail) => readonly s
   ],
   'sessions-ended': sessionsEnded,
   'account-reclaimed': (detail) => [
-    'The owner of the address proved it for the first time. Everything that was set up before has ended.',
+    'The owner of the address proved it for the first time. Earlier sessions and unproven sign-in methods have ended.',
     ...sessionsEnded(detail),
     `${count(Number(detail.identities ?? 0), 'account', 'accounts')} unlinked.`,
   ],

@@ -12,7 +12,7 @@ export interface ProviderStatus {
   detail?: string | undefined
 }
 
-/** So many failures in a row are no coincidence. */
+/** This many failures in a row are no coincidence. */
 const fewFailures = 3
 const urgentDays = 7
 

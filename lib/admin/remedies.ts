@@ -28,7 +28,7 @@ const remedies: Readonly<Record<string, readonly [meaning: string, todo?: string
     'Test the connection. If it fails, ask the provider, and check the network of this server.',
   ],
   provider_denied: [
-    'The provider did not let the user in, or the user cancelled.',
+    'The provider did not admit the user, or the user cancelled.',
     'Check at the provider whether the user is assigned to this application.',
   ],
   provider_error: [
@@ -64,7 +64,7 @@ const remedies: Readonly<Record<string, readonly [meaning: string, todo?: string
   attempt_expired: ['The sign-in took too long, or began in another browser.', byUser],
   identity_taken: [
     'The account is linked to another user.',
-    'Unlink it from that user first, if it is theirs no more.',
+    'Unlink it from that user first, if it is no longer theirs.',
   ],
   method_removed: [
     'The account was unlinked from this user.',

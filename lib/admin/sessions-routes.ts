@@ -143,7 +143,7 @@ async function endSessions(page: AdminRequest): Promise<void> {
     return redirectToSessions(page, filter, hasEnded ? 'sessionEnded' : 'sessionsOver')
   }
   const { id: ending, finished } = await sessionsApi.beginEnding(filter, options)
-  // Many sessions take longer. An instance that dies meanwhile is no loss: another one finishes.
+  // Many sessions take longer. If this instance dies, another one finishes.
   const ended = await withTimeout(waitForEndMs, finished).catch((error: unknown) => {
     if (!(error instanceof CheckError) || error.code !== 'timeout') throw error
   })

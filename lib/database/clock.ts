@@ -53,7 +53,7 @@ export class DatabaseClock {
     return at
   }
 
-  /** A provider's time minus ours, of the last response with which one told it, if more than 10 seconds. */
+  /** A provider's time minus ours, from the last response that stated it, if more than 10 seconds. */
   get providerOffsetMs(): number | undefined {
     return this.#providerOffsetMs
   }

@@ -123,7 +123,7 @@ export class ProvidersApi {
     return await startTestRun(this.#context, portal, (slug) => this.test(slug, options))
   }
 
-  /** How far `testAll` is, on whatever instance. `undefined`: it is not running. @internal */
+  /** Progress of `testAll` on any instance. `undefined`: it is not running. @internal */
   async testProgress(options: ActOptions = {}): Promise<Progress | undefined> {
     return await testRunProgress(this.#context, this.#resolve(options).portal)
   }
@@ -304,7 +304,7 @@ export class ProvidersApi {
   }
 
   /**
-   * Shows a logo of its own before its name, on the login page and elsewhere. Metadata and everything else that does not draw it is dropped.
+   * Shows its own logo before its name on all pages. Drops everything in the file that does not draw the image.
    *
    * @param image a PNG or WebP file: at most 256 × 256 pixels and 20 KB
    * @throws ManagementError `invalid` for any other content, `not_found`

@@ -87,7 +87,7 @@ export class SessionsApi {
     return { id: ending.id, finished: finish() }
   }
 
-  /** How far the ending with this id is, on whatever instance. `undefined`: it has finished. @internal */
+  /** Progress of the ending with this id on any instance. `undefined`: it has finished. @internal */
   async endingProgress(id: string, options: ActOptions = {}): Promise<Progress | undefined> {
     const { portal } = resolveActOptions(options, this.#portal)
     // Other text never reaches the database: PostgreSQL fails on a NUL.

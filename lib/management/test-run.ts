@@ -4,7 +4,7 @@ import { describeError, ManagementError } from '../shared/errors.ts'
 import { MINUTE } from '../shared/time.ts'
 import type { ManagementContext } from './context.ts'
 
-/** How far work is that continues while an administrator watches it. */
+/** Progress of work that an administrator watches. */
 export interface Progress {
   total: number
   done: number
@@ -19,7 +19,7 @@ const stalledMs = MINUTE
 const taskOf = (portal: string) => `test ${portal}`
 
 /**
- * Tests the connection of all providers of a portal. One run at a time and portal, on whatever instance: another administrator
+ * Tests the connection of all providers of a portal. A portal has one run at a time, across all instances: another administrator
  * joins it.
  *
  * @returns a promise that is fulfilled when this instance has tested all of them; it never rejects

@@ -19,7 +19,7 @@ type LinkedRow = Row & { user_id: string; proven_email: string | null }
 /** Rows read at once. */
 const pageSize = 1000
 
-/** A search shows so many. */
+/** Users that a search shows. */
 export const maxUsersFound = 50
 
 const columns: (keyof Row)[] = ['id', 'email', 'name', 'active']

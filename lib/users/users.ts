@@ -84,7 +84,7 @@ export class Users implements UserDirectory {
   /**
    * The users with these ids, by id. A page shows the ids of users that are not found in time: it must not fail because of the names.
    *
-   * @param ids untrusted, at most 1,000: one query of the built-in table; of a host's directory, so many look-ups as a page has rows
+   * @param ids untrusted, at most 1,000: one query of the built-in table; of a host's directory, one look-up per row of a page
    */
   async findAll(ids: Iterable<string>, portal: string): Promise<ReadonlyMap<string, User>> {
     const directory = this.#directory

@@ -1438,7 +1438,7 @@ describe('the event log', () => {
       'the code, at another provider',
       'generic',
       '"User is not assigned to the client application."',
-      /did not let the user in, or the user cancelled\. What to do: Check at the provider/,
+      /did not admit the user, or the user cancelled\. What to do: Check at the provider/,
     ],
   ])('explains a failure by %s, and says if a browser reported it', async (_what, preset, reason, words) => {
     await openWithAcme()

@@ -41,6 +41,7 @@ const sameAsEnglish: Record<string, string[]> = {
   de: ['registration.optional', 'proof.code', 'account.sessions.title'],
   es: ['registration.errorTitle'],
   fr: ['proof.code'],
+  nl: ['proof.code'],
 }
 
 const files = ['lib', 'views'].flatMap((part) =>
