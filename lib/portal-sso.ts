@@ -10,7 +10,7 @@ import { ProvidersApi } from './management/providers-api.ts'
 import { rotateSecrets } from './management/rotate-secrets.ts'
 import { SessionsApi } from './management/sessions-api.ts'
 import type { Modules } from './modules.ts'
-import { limitRefusals } from './rate-limit-routes.ts'
+import { limitAsStarts } from './rate-limit-routes.ts'
 import { portalRouter } from './router.ts'
 import type { SerializeUser } from './sessions/sessions.ts'
 import { type ActOptions, resolveActOptions } from './shared/act-options.ts'
@@ -136,7 +136,7 @@ export class PortalSso extends PortalApi {
   classicLoginGate(): RequestHandler {
     const { classicLogin, sessions } = this.#modules
     // After it, `req.login` starts a session of this instance, or the host's own.
-    return classicLogin.gate(limitRefusals(this.#modules), (req) => sessions.assertOwn(req))
+    return classicLogin.gate(limitAsStarts(this.#modules), (req) => sessions.assertOwn(req))
   }
 
   /**

@@ -61,18 +61,8 @@ export function limitSignIns(modules: RateLimitModules): RequestHandler {
   return (req, res, next) => (/^\/callback(?:\/|$)/i.test(req.path) ? callback : start)(req, res, next)
 }
 
-/** @param name of a counter of its own */
-export const limitPicker = (modules: RateLimitModules, name: 'picker' | 'email') =>
-  limitAsStarts(modules, name)
-
-/** For logos that are read from the database. */
-export const limitLogos = (modules: RateLimitModules) => limitAsStarts(modules, 'logo')
-
-/** Limits refusals of the host's own login page: each of them costs a row. */
-export const limitRefusals = (modules: RateLimitModules) => limitAsStarts(modules)
-
-/** @param name of counts of their own; default: those of the starts */
-function limitAsStarts(modules: RateLimitModules, name?: string): RequestHandler {
+/** @param name of its own counter; default: the one of the starts */
+export function limitAsStarts(modules: RateLimitModules, name?: 'picker' | 'email' | 'logo'): RequestHandler {
   const { rateLimits } = modules
   return rateLimits ? limitClients(modules, rateLimits, 'start', name) : (_req, _res, next) => next()
 }

@@ -9,7 +9,7 @@ import { logoutRoutes } from './logout/logout-routes.ts'
 import { clientKeysRoute } from './management/client-keys.ts'
 import { logoRoute } from './management/provider-logos.ts'
 import type { Modules } from './modules.ts'
-import { limitLogos, limitPicker, limitSignIns, rateLimitRoutes } from './rate-limit-routes.ts'
+import { limitAsStarts, limitSignIns, rateLimitRoutes } from './rate-limit-routes.ts'
 import { accountLinkRoutes } from './registration/account-link-routes.ts'
 import { emailVerificationRoutes } from './registration/email-verification-routes.ts'
 import { registrationRoutes } from './registration/registration-routes.ts'
@@ -51,7 +51,7 @@ export function portalRouter(modules: Modules, hostMiddleware: HostMiddleware): 
       ? signIns(req, res, (error) => next(error ?? 'router'))
       : next(),
   )
-  routes.get('/login/assets/providers/:hash', logoRoute(core, limitLogos(modules)))
+  routes.get('/login/assets/providers/:hash', logoRoute(core, limitAsStarts(modules, 'logo')))
   routes.use('/login/assets', pages.assets)
   routes.use(ours, withPrivateHeaders)
   routes.use(refuseSubresources(ours), rateLimitRoutes(modules))
@@ -86,11 +86,11 @@ function addLoginPage(routes: Router, modules: Modules): void {
   const withClassic = { ...modules, allowsClassic: (req: Request) => classicLogin.isAllowed(req) }
   routes.get(
     '/login',
-    ...[withPrivateHeaders, refuseForeignSubresources, limitPicker(modules, 'picker'), sessions.identify],
+    ...[withPrivateHeaders, refuseForeignSubresources, limitAsStarts(modules, 'picker'), sessions.identify],
     pickerRoute(core, withClassic),
   )
   const findByEmail = inSequence(
-    ...[withPrivateHeaders, limitPicker(modules, 'email'), refuseCrossSitePosts(core), form],
+    ...[withPrivateHeaders, limitAsStarts(modules, 'email'), refuseCrossSitePosts(core), form],
     emailRoute(core, withClassic),
   )
   // Without the parameter, the host's own login form posts to this path.

@@ -1,10 +1,9 @@
 import type { Request, Response } from 'express'
 import { isIssuerOf, possibleIssuers } from '../providers/issuer.ts'
-import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, providerName } from '../providers/provider.ts'
 import { type ProvidersTable, providersPerPage } from '../providers/providers-table.ts'
 import { PortalSsoError } from '../shared/errors.ts'
-import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
+import { providerMark } from '../sign-in/picker-route.ts'
 import type { ValidatedSignIn } from '../sign-in/provider-strategy.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import { isSameEntraAccount, type LinkedIdentity } from '../users/identities-table.ts'
@@ -41,10 +40,7 @@ export class Account {
         id: identity.id,
         provider: provider?.slug,
         displayName,
-        logoUrl: provider?.logoHash && this.#core.urls.providerLogo(provider.logoHash),
-        logo: provider && presetOf(provider.preset)?.logo,
-        monogram: monogramOf(displayName),
-        hue: provider ? hueOf(provider) : 0,
+        ...providerMark(provider, displayName, this.#core.urls),
         email: identity.email,
         linkedAt: identity.linkedAt,
         lastUsedAt: identity.lastUsedAt,

@@ -32,6 +32,8 @@ const breakGlassSteps: Readonly<Record<string, string>> = {
 const limits: Readonly<Record<string, string>> = {
   start: 'Starts of sign-ins',
   picker: 'Views of the login page',
+  email: 'E-mail addresses on the login page',
+  logo: 'Requests for logos',
   callback: 'Responses of providers',
   registration: 'Registrations and account pages',
   code: 'E-mailed codes',
@@ -95,6 +97,8 @@ const changes: readonly (readonly [RegExp, string])[] = [
   [/^restored, disabled$/, 'Restored, disabled at first.'],
   [/^retirement cancelled$/, 'The end date was removed.'],
   [/^client key$/, 'A new client key was published.'],
+  [/^logo$/, 'A new logo was saved.'],
+  [/^logo removed$/, 'The logo was removed.'],
 ]
 
 function readJson(text: unknown): Detail {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
-import { DAY, HOUR, MINUTE, SECOND, timeOrderedUuid } from '../shared/time.ts'
+import { DAY, HOUR, isoAt, MINUTE, SECOND, timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 
 /** Sign-ins and refused sign-ins of one day in UTC. */
@@ -18,10 +18,10 @@ type PortalEvent = CountedEvent & { portal: string }
 
 const task = 'count events'
 const chartDays = 30
-/** Later than every other instance has written its events. */
+/** By then, every instance has written its events. */
 const settleMs = 2 * MINUTE
 const maxRunMs = 5 * SECOND
-/** A page counts so many events that the maintenance has not counted yet. */
+/** A page counts at most this many events that the maintenance has not counted yet. */
 const maxUncounted = 1000
 const countedKinds = ['signed-in', 'sign-in-failed']
 const ofPortal = ''
@@ -162,8 +162,4 @@ function firstDay(now: number): string {
 
 function dayOf(at: number): string {
   return isoAt(at).slice(0, 10)
-}
-
-function isoAt(milliseconds: number): string {
-  return new Date(milliseconds).toISOString()
 }

@@ -8,7 +8,7 @@ import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { MINUTE } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
-import { asyncHandler, inSequence } from '../web/handler.ts'
+import { asyncHandler, inSequence, setAssetHeaders } from '../web/handler.ts'
 import type { ManagementContext } from './context.ts'
 
 /** Replaces a provider's logo. No sign-in changes, so the version stays. @param logo `undefined`: removes it */
@@ -86,8 +86,7 @@ export function logoRoute({ breakers, knex, portalOf }: Core, limit: RequestHand
       res.setHeader('x-content-type-options', 'nosniff')
       res.setHeader('content-security-policy', "default-src 'none'; sandbox")
       if (!logo) return void res.status(404).set('cache-control', 'no-store').end()
-      // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
-      res.setHeader('cache-control', 'private, max-age=31536000, immutable')
+      setAssetHeaders(res)
       res.setHeader('cross-origin-resource-policy', 'same-origin')
       res.setHeader('content-type', logo.type)
       res.end(logo.image)

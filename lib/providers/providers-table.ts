@@ -217,7 +217,7 @@ export class ProvidersTable {
     if (emailDomain !== undefined)
       query.orderByRaw("case when replace(??, ?, '') = ?? then 1 else 0 end, show_on_picker desc", [
         domainsColumn,
-        emailDomain,
+        `"${emailDomain}`,
         domainsColumn,
       ])
     query.orderBy(pickerOrder)

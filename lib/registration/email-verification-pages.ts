@@ -140,7 +140,7 @@ export class EmailVerificationPages {
   async #hiddenFor(portal: string, email: string | undefined): Promise<Provider[]> {
     if (email === undefined) return []
     const domain = domainOf(email)
-    const first = { emailDomain: `"${domain}`, limit: maxOtherSignIns }
+    const first = { emailDomain: domain, limit: maxOtherSignIns }
     const found = await this.#table.listEnabled(portal, first)
     return found.filter((each) => !each.showOnPicker && servesDomain(each, domain))
   }

@@ -2,6 +2,7 @@ import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Knex } from 'knex'
 import { randomCode, unambiguousCharacters } from '../shared/random-code.ts'
 import { deriveKey } from '../shared/seal.ts'
+import { HOUR, isoAt, MINUTE } from '../shared/time.ts'
 import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
@@ -25,7 +26,7 @@ const maxMailsToAddress = 5
 // Limits how many people one account at a provider can write to in our name, also with many registrations.
 const maxMailsForIdentity = 10
 /** A mail counts this long; `maintenance/` keeps its row at least as long. */
-const countingPeriodMs = 3_600_000
+const countingPeriodMs = HOUR
 const codeLength = 8
 
 /**
@@ -70,7 +71,7 @@ export class EmailVerifications {
       code_mac: this.#codeMacs(pending, sent, code)[0],
       attempts: 0,
       sent_at: isoAt(now),
-      expires_at: isoAt(now + codeMinutes * 60_000),
+      expires_at: isoAt(now + codeMinutes * MINUTE),
     }
     await this.#rows().insert(row)
     // Counted after the insert, so that concurrent requests see each other.
@@ -198,8 +199,4 @@ export function provableEmail(text: unknown): string | undefined {
   const email = normaliseEmail(text)
   if (email === undefined || /=\?|[%!]/.test(email) || email.normalize('NFKC') !== email) return undefined
   return email
-}
-
-function isoAt(milliseconds: number): string {
-  return new Date(milliseconds).toISOString()
 }

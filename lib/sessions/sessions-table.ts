@@ -4,7 +4,7 @@ import type { Knex } from 'knex'
 import { changeRows, insertInto, selectRows } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
-import { MINUTE, SECOND } from '../shared/time.ts'
+import { isoAt, MINUTE, SECOND } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import type { Device, NewSignIn } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
@@ -357,10 +357,6 @@ export class SessionsTable {
   #now(): string {
     return isoAt(this.#clock.now())
   }
-}
-
-function isoAt(milliseconds: number): string {
-  return new Date(milliseconds).toISOString()
 }
 
 /** A digest in base64url. Other input never reaches the database. */

@@ -7,6 +7,11 @@ export const MINUTE: number = 60 * SECOND
 export const HOUR: number = 60 * MINUTE
 export const DAY: number = 24 * HOUR
 
+/** @returns the time as stored in rows */
+export function isoAt(milliseconds: number): string {
+  return new Date(milliseconds).toISOString()
+}
+
 /** how far the clocks of the portal and a provider may differ */
 export const clockToleranceSeconds = 30
 

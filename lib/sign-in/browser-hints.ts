@@ -1,10 +1,11 @@
 import type { CookieOptions, Request, Response } from 'express'
+import { DAY, HOUR, MINUTE } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 import { cookiesOf } from '../web/sealed-cookie.ts'
 
-const hintTtlMs = 365 * 24 * 3_600_000
+const hintTtlMs = 365 * DAY
 /** As long as an attempt can be restarted. After a sign-in, it only has to stop a loop. */
-const [skipTtlMs, skipTtlSignedInMs] = [4 * 3_600_000, 60_000]
+const [skipTtlMs, skipTtlSignedInMs] = [4 * HOUR, MINUTE]
 
 /**
  * Cookies without a seal, because forging them gains nothing: the provider that this browser used last, which marks a row of the

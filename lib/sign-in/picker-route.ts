@@ -246,10 +246,7 @@ function button(
     displayName,
     note: providerNote(provider, { lang }),
     href,
-    logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
-    logo: presetOf(provider.preset)?.logo,
-    monogram: monogramOf(displayName),
-    hue: hueOf(provider),
+    ...providerMark(provider, displayName, urls),
     // Nobody should be led to a provider that fails. It keeps its place, because everyone may try it.
     recommended: provider.recommended && !provider.hasProblems,
     hasProblems: provider.hasProblems,
@@ -298,7 +295,7 @@ async function readOffers(
   const found: readonly (PickerProvider | Provider)[] =
     email === undefined
       ? await providersTable.listForPicker(portal)
-      : await providersTable.listEnabled(portal, { emailDomain: inDomainsColumn(domainOf(email)), limit })
+      : await providersTable.listEnabled(portal, { emailDomain: domainOf(email), limit })
   const hasMore = found.length === limit
   // In a portal with more providers, the one that this browser used last may be far behind.
   const isBehind = hasMore && !found.some(({ slug }) => slug === lastSlug)
@@ -319,16 +316,11 @@ async function findByDomain(
   domain: string,
   { providersTable }: PickerModules,
 ): Promise<Provider | undefined> {
-  const emailDomain = inDomainsColumn(domain)
-  const first = await providersTable.listEnabled(portal, { emailDomain, limit: providersPerPage })
+  const selection = { emailDomain: domain, limit: providersPerPage }
+  const first = await providersTable.listEnabled(portal, selection)
   const serving = first.filter((provider) => servesDomain(provider, domain))
   const hidden = serving.find(({ showOnPicker }) => !showOnPicker)
   return hidden ?? (serving.length === 1 ? serving[0] : undefined)
-}
-
-/** As in the JSON of the column. */
-function inDomainsColumn(domain: string): string {
-  return `"${domain}`
 }
 
 /**
@@ -376,6 +368,20 @@ function lastDayOf({ retireAt }: Pick<Provider, 'retireAt'>, lang: string): stri
   return format.format(Date.parse(retireAt) - 1)
 }
 
+/** The mark before a provider's name. @param provider `undefined`: it was removed */
+export function providerMark(
+  provider: Pick<Provider, 'logoHash' | 'position' | 'preset'> | undefined,
+  name: string,
+  urls: PortalUrls,
+) {
+  return {
+    logoUrl: provider?.logoHash && urls.providerLogo(provider.logoHash),
+    logo: provider && presetOf(provider.preset)?.logo,
+    monogram: monogramOf(name),
+    hue: provider ? hueOf(provider) : 0,
+  }
+}
+
 export function monogramOf(displayName: string): string {
   const segmenter = new Intl.Segmenter()
   const [first] = segmenter.segment(displayName.trim())
@@ -386,9 +392,6 @@ export function monogramOf(displayName: string): string {
 export function hueOf({ position }: Pick<Provider, 'position'>): number {
   return (position * 5) % 12
 }
-
-/** A longer list has a search field. */
-const maxUnsearched = 8
 
 /** The providers for a page other than the picker, or the first ones and a search field. Hidden ones are not listed. */
 export async function listProviders(
@@ -405,7 +408,7 @@ export async function listProviders(
     .slice(0, providersPerPage)
     .map((each) => ({ ...each, name: providerName(each, locale) }))
   return {
-    search: (found.length > maxUnsearched || search !== undefined) && {
+    search: (found.length > maxListed || search !== undefined) && {
       ...{ action, fields: {}, text: search, hasMore },
       none: found.length === 0,
     },
@@ -413,10 +416,7 @@ export async function listProviders(
       id: provider.id,
       slug: provider.slug,
       displayName: name,
-      logoUrl: provider.logoHash && urls.providerLogo(provider.logoHash),
-      logo: presetOf(provider.preset)?.logo,
-      monogram: monogramOf(name),
-      hue: hueOf(provider),
+      ...providerMark(provider, name, urls),
     })),
   }
 }

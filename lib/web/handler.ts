@@ -36,6 +36,12 @@ export function setPrivateHeaders(res: Response): void {
   res.setHeader('x-content-type-options', 'nosniff')
 }
 
+/** Headers of files whose URL changes with their content. */
+export function setAssetHeaders(res: Response): void {
+  // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
+  res.setHeader('cache-control', 'private, max-age=31536000, immutable')
+}
+
 export const withPrivateHeaders: RequestHandler = (_req, res, next) => {
   setPrivateHeaders(res)
   next()

@@ -1,6 +1,7 @@
 import type { CookieOptions, Request, Response } from 'express'
 import i18next, { type i18n } from 'i18next'
 import { LRUCache } from 'lru-cache'
+import { DAY } from '../shared/time.ts'
 import type { Core } from './core.ts'
 import {
   bundledLanguages,
@@ -18,7 +19,7 @@ export interface Locale {
   localize: (text: LocalizedText) => string
 }
 
-const cookieTtlMs = 365 * 24 * 3_600_000
+const cookieTtlMs = 365 * DAY
 const maxTagLength = 35
 const maxHeaderLength = 100
 

@@ -9,7 +9,7 @@ import { ConfigurationError, type PortalSsoError, type ProblemCode } from '../sh
 import { accentStyles } from './accent.ts'
 import { type Branding, brandingIn, type PageBranding } from './branding.ts'
 import type { Core } from './core.ts'
-import { setPrivateHeaders } from './handler.ts'
+import { setAssetHeaders, setPrivateHeaders } from './handler.ts'
 import { type LanguageLink, languageName, type MenuPage, MenuPages } from './language-menu.ts'
 import { dateFormat, type Locale, Locales } from './locale.ts'
 import { type LocaleOptions, viewsDirectory } from './locale-texts.ts'
@@ -371,11 +371,6 @@ function secureHeaders({ logo, logoDark, stylesheet }: Branding): ReadonlyMap<st
 
 function originOf(address: string | undefined): string[] {
   return address && URL.canParse(address) ? [new URL(address).origin] : []
-}
-
-function setAssetHeaders(res: Response): void {
-  // Not `public`: some hosts refresh the session cookie with each response, and a shared cache would hand it to others.
-  res.setHeader('cache-control', 'private, max-age=31536000, immutable')
 }
 
 function fingerprintOf(directory: string, generated = ''): string {

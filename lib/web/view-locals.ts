@@ -15,6 +15,7 @@ export interface ViewLocals {
   picker: PickerLocals
   problem: ProblemLocals
   'prove-account': ProveAccountLocals
+  providers: ProvidersLocals
   registration: RegistrationLocals
   'sign-out': SignOutLocals
   'signed-out': SignedOutLocals
@@ -82,6 +83,27 @@ export interface PickerLocals {
   emailHref: string | undefined
   /** The search above many providers: `action`, hidden `fields`, `text`, `count` of results, and whether there are more or none. */
   search?: Search | undefined
+}
+
+export interface ProvidersLocals {
+  /** The heading. */
+  title: string
+  /** Explains the choice. */
+  sentence: string
+  /** A message above the list. */
+  notice?: string | undefined
+  /** Leads back. */
+  backHref: string
+  /** The search above many providers, as on the login page. */
+  search: Search | false
+  /** The choices: a mark, `label` for screen readers, `note`, and `href`, or `action` that `slug` is posted to. */
+  providers: (Mark & {
+    slug: string
+    label: string
+    note?: string | undefined
+    href?: string
+    action?: string
+  })[]
 }
 
 export interface EmailLocals extends PickerLocals {

@@ -1418,12 +1418,24 @@ describe('the event log', () => {
     ['a shortened value', { change: 'issuer', after: '{"issuer' }, ['Issuer changed.']],
     ['a state', { change: 'enabled', testSignIn: 'overridden' }, ['Enabled. No test sign-in had passed.']],
     ['an order', { change: 'order: a, b' }, ['New order on the login page: a, b.']],
+    ['a logo', { change: 'logo' }, ['A new logo was saved.']],
+    ['no logo', { change: 'logo removed' }, ['The logo was removed.']],
   ])('tells what changed in words: %s', async (_what, detail, words) => {
     await open()
     await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail: JSON.stringify(detail) }])
     const text = textOf(await page('/events'))
     for (const each of words) expect(text).toContain(each)
     expect(text).not.toContain('{"')
+  })
+
+  it.each([
+    ['picker', 'Views of the login page'],
+    ['email', 'E-mail addresses on the login page'],
+    ['logo', 'Requests for logos'],
+  ])('names the limit of requests: %s', async (limit, words) => {
+    await open()
+    await write([{ kind: 'rate-limited', detail: JSON.stringify({ limit }) }])
+    expect(textOf(await page('/events'))).toContain(`${words}: one client address sent too many requests.`)
   })
 
   it.each([
