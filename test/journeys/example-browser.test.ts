@@ -93,6 +93,7 @@ describe('the example portal, in a real browser', () => {
       await person.choose('Register and sign in')
       expect(person.status).toBe(422)
       expect(await page.locator('#field-name-error').innerText()).toBe('Please enter your name.')
+      await person.choose('Please enter your name.')
       expect(await name.evaluate((input) => input === document.activeElement)).toBe(true)
 
       await name.fill('Katherine G. Johnson')
