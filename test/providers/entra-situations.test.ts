@@ -204,7 +204,7 @@ describe('a consent that was given in the admin center', () => {
       const seen = await visitor.get(portal.url + path + response)
       expect(seen.status).toBe(200)
       expect(textOf(seen.body)).toMatch(
-        /Back from Contoso The portal cannot see whether your organisation has approved this/,
+        /Back from Contoso The portal cannot see whether your organisation agreed to this/,
       )
       expect(seen.body).not.toMatch(/approved|not recorded/)
       expect(stepsIn(seen)).toEqual([{ href: '/login/entra', label: 'Test the sign-in' }])
