@@ -66,7 +66,11 @@ export function domainsField(preset: Preset): SettingField {
  *
  * @param own domains that the provider has proven to own: they need not be listed
  */
-export function readTrust({ req, signIn }: AdminRequest, preset: Preset, own: readonly string[] = []) {
+export function readTrust(
+  { req, signIn }: AdminRequest,
+  preset: Preset,
+  { own = [], saved }: { own?: readonly string[]; saved?: Provider },
+) {
   const choices = trustChoices(preset)
   const field = domainsField(preset)
   const { values, read, errors } = readFields(req.body, [field])
@@ -77,7 +81,7 @@ export function readTrust({ req, signIn }: AdminRequest, preset: Preset, own: re
     errors.trust = 'Choose whose addresses you trust.'
   else if (choice.domains === 'required' && listed.length === 0)
     errors[field.name] ??= 'Enter at least one domain.'
-  const settings = choice ? settingsOfTrust(choice, listed) : {}
+  const settings = choice ? settingsOfTrust(choice, listed, saved) : {}
   return { values: { ...values, trust: String(trust) }, errors, settings }
 }
 
