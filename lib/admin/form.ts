@@ -62,7 +62,7 @@ export function domainsField(preset: Preset): SettingField {
 }
 
 /**
- * Reads the answer to "Whose addresses do you trust?". Without an answer, the proposed one counts.
+ * Reads the answer to "Whose addresses do you trust?". Without an answer, the proposed one counts for a new provider.
  *
  * @param own domains that the provider has proven to own: they need not be listed
  */
@@ -74,7 +74,7 @@ export function readTrust(
   const choices = trustChoices(preset)
   const field = domainsField(preset)
   const { values, read, errors } = readFields(req.body, [field])
-  const trust = textOf(req.body, 'trust') || choices[0]?.value
+  const trust = textOf(req.body, 'trust') || (saved ? '' : choices[0]?.value)
   const choice = choices.find(({ value }) => value === trust)
   const listed = (read[field.name] as string[] | undefined) ?? own
   if (!choice || (choice.needsMailer && !signIn.canVerifyEmail))
@@ -85,11 +85,11 @@ export function readTrust(
   return { values: { ...values, trust: String(trust) }, errors, settings }
 }
 
-/** The answer that results in the saved settings; otherwise the proposed one. */
+/** The answer that results in the saved settings, if one does; for a new provider the proposed one. */
 export function trustValues(preset: Preset, saved?: Provider): FormValues {
   const choices = trustChoices(preset)
-  const choice = (saved && choices.find((each) => isTrustAnswer(each, saved))) ?? choices[0]
-  return { trust: String(choice?.value), ...toFormValues(saved ?? {}, [domainsField(preset)]) }
+  const choice = saved ? choices.find((each) => isTrustAnswer(each, saved)) : choices[0]
+  return { trust: choice?.value ?? '', ...toFormValues(saved ?? {}, [domainsField(preset)]) }
 }
 
 /**

@@ -916,6 +916,19 @@ describe('the question whose addresses are trusted', () => {
     expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
   })
 
+  it('shows no answer as chosen if none results in the saved settings, so that saving grants no trust', async () => {
+    await open({ mailer: async () => {} })
+    await done('/new/onelogin', form({ 'answer.subdomain': 'acme', trust: 'code' }))
+    const { version } = await portal.sso.providers.update('northwind', { emailDomains: ['a.example'] })
+    expect((await page('/northwind/trust')).body).not.toContain(' checked')
+    const seen = await post('/northwind/trust', { emailDomains: 'a.example', version: String(version) })
+    expect([seen.status, textOf(seen)]).toEqual([
+      422,
+      expect.stringContaining('Choose whose addresses you trust.'),
+    ])
+    expect((await northwind()).trustsEmail).toBe(false)
+  })
+
   it('can be answered again, after which the sign-in is tested again', async () => {
     await openWithAcme()
     const { version } = await acme()
