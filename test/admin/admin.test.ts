@@ -7,7 +7,7 @@ import type { Activity, PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
 import { takeClock } from '../support/clock.ts'
-import { contoso, contosoDomain, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { contoso, contosoDomain, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
@@ -721,6 +721,21 @@ describe('Entra', () => {
   })
 })
 
+it('does not trust the domain of one Entra tenant from the issuer of another', async () => {
+  const entra = await startEntraLookAlike()
+  try {
+    await open()
+    const { clientId, clientSecret } = entra
+    const fields = { displayName: 'Contoso', slug: 'contoso', clientId, clientSecret, act: 'save' }
+    const answers = { 'answer.tenant': contosoDomain, issuer: entra.issuerOf(fabrikam), trust: 'domains' }
+    const seen = await post('/new/entra', { ...fields, ...answers })
+    expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Enter at least one domain.')])
+    expect(await portal.sso.providers.list()).toEqual([])
+  } finally {
+    await entra.close()
+  }
+})
+
 describe('a client secret', () => {
   it('is never sent to a browser, by any page', async () => {
     await open()
@@ -901,6 +916,19 @@ describe('the question whose addresses are trusted', () => {
     expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
   })
 
+  it('shows no answer as chosen if none results in the saved settings, so that saving grants no trust', async () => {
+    await open({ mailer: async () => {} })
+    await done('/new/onelogin', form({ 'answer.subdomain': 'acme', trust: 'code' }))
+    const { version } = await portal.sso.providers.update('northwind', { emailDomains: ['a.example'] })
+    expect((await page('/northwind/trust')).body).not.toContain(' checked')
+    const seen = await post('/northwind/trust', { emailDomains: 'a.example', version: String(version) })
+    expect([seen.status, textOf(seen)]).toEqual([
+      422,
+      expect.stringContaining('Choose whose addresses you trust.'),
+    ])
+    expect((await northwind()).trustsEmail).toBe(false)
+  })
+
   it('can be answered again, after which the sign-in is tested again', async () => {
     await openWithAcme()
     const { version } = await acme()
@@ -912,6 +940,19 @@ describe('the question whose addresses are trusted', () => {
     expect((await done('/acme/trust', answer)).url).toContain('/acme/test-sign-in?')
     expect(await acme()).toMatchObject({ trustsEmail: true, emailDomains: ['example.com'] })
   })
+})
+
+it('keeps the other parameters of a Google provider, whatever answer changes', async () => {
+  await open()
+  await done('/new/google', { ...entries(provider), authorizationParameters: 'hl=de', trust: 'anyone' })
+  const answer = async (more: object) => {
+    const { version } = (await portal.sso.providers.find('northwind'))!
+    await done('/northwind/trust', { ...more, version: String(version) })
+    return (await portal.sso.providers.find('northwind'))!.authorizationParameters
+  }
+  const domains = { trust: 'domains', emailDomains: 'a.example' }
+  expect(await answer(domains)).toEqual({ hl: 'de', hd: 'a.example' })
+  expect(await answer({ trust: 'anyone' })).toEqual({ hl: 'de' })
 })
 
 describe('a client key (private_key_jwt)', () => {
