@@ -1427,6 +1427,15 @@ describe('the event log', () => {
   })
 
   it.each([
+    ['email', 'E-mail addresses on the login page: one client address sent too many requests.'],
+    ['logo', 'Logos of providers: one client address sent too many requests.'],
+  ])('names the limit %s in words', async (limit, words) => {
+    await open()
+    await write([{ kind: 'rate-limited', detail: JSON.stringify({ limit }) }])
+    expect(textOf(await page('/events'))).toContain(words)
+  })
+
+  it.each([
     ['the error number of Entra', 'entra', '… (AADSTS50105): …', /assign this account: Enterprise apps/i],
     [
       'the words of Okta',
