@@ -1418,6 +1418,8 @@ describe('the event log', () => {
     ['a shortened value', { change: 'issuer', after: '{"issuer' }, ['Issuer changed.']],
     ['a state', { change: 'enabled', testSignIn: 'overridden' }, ['Enabled. No test sign-in had passed.']],
     ['an order', { change: 'order: a, b' }, ['New order on the login page: a, b.']],
+    ['a logo', { change: 'logo' }, ['A new logo was uploaded.']],
+    ['a removed logo', { change: 'logo removed' }, ['The logo was removed.']],
   ])('tells what changed in words: %s', async (_what, detail, words) => {
     await open()
     await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail: JSON.stringify(detail) }])
