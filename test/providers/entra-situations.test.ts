@@ -220,7 +220,9 @@ describe('a consent that was given in the admin center', () => {
       const before = await records()
       const seen = await visitor.get(`${portal.url}/login/${slug}/callback${query}`)
       expect([seen.status, stepsIn(seen)]).toEqual([200, [{ href: '/login', label: 'Back to Portal' }]])
-      expect(textOf(seen.body)).toContain('Once this provider is enabled here, test the sign-in to find out.')
+      expect(textOf(seen.body)).toContain(
+        'Once this sign-in service is enabled here, test the sign-in to find out.',
+      )
       expect(seen.body).not.toMatch(/Contoso|approved/)
       expect(await records()).toEqual(before)
     },
