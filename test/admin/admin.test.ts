@@ -895,7 +895,11 @@ describe('the question whose addresses are trusted', () => {
 
   it('says that codes need a mailer', async () => {
     await open()
-    expect(textOf(await page('/new/entra'))).toContain('this portal cannot send e-mail')
+    const question = textOf(await page('/new/google'))
+    expect(question).toContain('cannot send codes, so people with other addresses cannot sign in')
+    expect(textOf(await page('/new/entra'))).toContain(
+      'Not available, because this portal cannot send codes.',
+    )
     await portal.close()
     await open({ mailer: async () => {} })
     expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
