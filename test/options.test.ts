@@ -165,8 +165,8 @@ describe('invalid options: the message names the option and explains the correct
     [{ locales: { fr: { picker: { title: ' ' } } } }, 'locales.fr.picker.title: write a text'],
     [{ locales: { fr: { picker: { title: 7 } } } }, 'locales.fr.picker.title: write a text'],
     [
-      { locales: { fr: { picker: { title: '{{portl}}' } } } },
-      'locales.fr.picker.title: write the text with `{{portal}}` only, not `{{portl}}`',
+      { locales: { fr: { picker: { until: '{{dat}}' } } } },
+      'locales.fr.picker.until: write the text with `{{date}}` only, not `{{dat}}`',
     ],
     [
       { locales: { fr: { picker: { pageTitle: '$t(picker.title)' } } } },

@@ -180,7 +180,7 @@ describe('signing out, in a real browser', () => {
       expect(await flaws(person)).toEqual([])
 
       await page.goto(`${portal.url}/login`)
-      expect(await page.getByRole('status').innerText()).toContain(
+      expect(await page.locator('.sso-notice').innerText()).toContain(
         'You may be asked to choose your account again.',
       )
       expect(await flaws(person)).toEqual([])

@@ -331,7 +331,7 @@ describe('a hidden provider', () => {
     provider.person = { ...provider.person, email_verified: true }
     await portal.sso.users.create({ email: 'ada@elsewhere.example', name: 'Ada', fields: {} })
     const visitor = new Visitor()
-    const { body } = await visitor.open(`${portal.url}/login/acme?returnTo=/account/security`)
+    const { body } = await visitor.open(`${portal.url}/login/acme?returnTo=/account/security/add`)
     expect(body).toContain('value="acme"')
     expect(body).not.toContain('value="customer"')
   })
