@@ -910,7 +910,11 @@ describe('the question whose addresses are trusted', () => {
 
   it('says that codes need a mailer', async () => {
     await open()
-    expect(textOf(await page('/new/entra'))).toContain('this portal cannot send e-mail')
+    const question = textOf(await page('/new/google'))
+    expect(question).toContain('cannot send codes, so people with other addresses cannot sign in')
+    expect(textOf(await page('/new/entra'))).toContain(
+      'Not available, because this portal cannot send codes.',
+    )
     await portal.close()
     await open({ mailer: async () => {} })
     expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
@@ -1459,12 +1463,23 @@ describe('the event log', () => {
     ['a shortened value', { change: 'issuer', after: '{"issuer' }, ['Issuer changed.']],
     ['a state', { change: 'enabled', testSignIn: 'overridden' }, ['Enabled. No test sign-in had passed.']],
     ['an order', { change: 'order: a, b' }, ['New order on the login page: a, b.']],
+    ['a logo', { change: 'logo' }, ['A new logo was uploaded.']],
+    ['a removed logo', { change: 'logo removed' }, ['The logo was removed.']],
   ])('tells what changed in words: %s', async (_what, detail, words) => {
     await open()
     await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail: JSON.stringify(detail) }])
     const text = textOf(await page('/events'))
     for (const each of words) expect(text).toContain(each)
     expect(text).not.toContain('{"')
+  })
+
+  it.each([
+    ['email', 'E-mail addresses on the login page: one client address sent too many requests.'],
+    ['logo', 'Logos of providers: one client address sent too many requests.'],
+  ])('names the limit %s in words', async (limit, words) => {
+    await open()
+    await write([{ kind: 'rate-limited', detail: JSON.stringify({ limit }) }])
+    expect(textOf(await page('/events'))).toContain(words)
   })
 
   it.each([
