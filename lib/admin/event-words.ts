@@ -33,7 +33,7 @@ const limits: Readonly<Record<string, string>> = {
   start: 'Starts of sign-ins',
   picker: 'Views of the login page',
   email: 'E-mail addresses on the login page',
-  logo: 'Requests for logos',
+  logo: 'Logos of providers',
   callback: 'Responses of providers',
   registration: 'Registrations and account pages',
   code: 'E-mailed codes',
@@ -97,7 +97,7 @@ const changes: readonly (readonly [RegExp, string])[] = [
   [/^restored, disabled$/, 'Restored, disabled at first.'],
   [/^retirement cancelled$/, 'The end date was removed.'],
   [/^client key$/, 'A new client key was published.'],
-  [/^logo$/, 'A new logo was saved.'],
+  [/^logo$/, 'A new logo was uploaded.'],
   [/^logo removed$/, 'The logo was removed.'],
 ]
 

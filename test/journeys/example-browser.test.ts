@@ -237,7 +237,7 @@ describe('the example portal, in a real browser', () => {
       await person.choose('Log in')
       expect(person.status).toBe(403)
       expect(await person.title()).toBe('Password sign-in has been replaced')
-      await person.choose('Choose a provider')
+      await person.choose('Choose a sign-in service')
       expect(person.page.url()).toBe(`${url}/login`)
     }))
 

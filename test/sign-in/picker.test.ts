@@ -377,6 +377,7 @@ describe('with `skipSingle`, the login page', () => {
       status: 302,
       location: '/login/acme?returnTo=%2Fportal&max_age=60&login_hint=ada%40example.com',
     })
+    expect((await start('?lang=de')).cookies.join()).toContain('sso-language=de;')
     await insert('hidden', { showOnPicker: false })
     expect((await start()).status).toBe(200)
   })

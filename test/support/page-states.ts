@@ -190,6 +190,7 @@ export const peopleStates: PageState[] = [
     open: async (page, scene) => {
       scene.other.person = mallory
       await open(page, scene, '/login/tailspin')
+      await open(page, scene, '/register/sign-in')
       await page.getByRole('link', { name: /Northwind ID/ }).click()
       await page.waitForURL(/\/register\/link/)
     },
