@@ -95,6 +95,8 @@ const changes: readonly (readonly [RegExp, string])[] = [
   [/^restored, disabled$/, 'Restored, disabled at first.'],
   [/^retirement cancelled$/, 'The end date was removed.'],
   [/^client key$/, 'A new client key was published.'],
+  [/^logo$/, 'A new logo was uploaded.'],
+  [/^logo removed$/, 'The logo was removed.'],
 ]
 
 function readJson(text: unknown): Detail {
