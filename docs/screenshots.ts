@@ -34,7 +34,6 @@ const looks: Look[] = [
   { name: 'en-dark-390', locale: 'en', colorScheme: 'dark', width: 390 },
   { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390 },
   { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280 },
-  { name: 'ar-light-390', locale: 'ar', colorScheme: 'light', width: 390 },
 ]
 const maxHeight = 2000
 
