@@ -118,7 +118,7 @@ export function settingsPage(): string {
   })
   const intro = [
     '# Provider settings',
-    'The settings of a provider. Code and export files use the name in the first column, the command line uses the flag, and the\nform on the admin pages has a field for each of them. A preset fills in what its vendor requires.',
+    'The settings of a provider. Code and export files use the name in the first column, the command line uses the flag, and the\nform on the admin pages has a field for each of them, except `clientSecretReference`. A preset fills in what its vendor requires.',
     'A change that affects sign-ins needs a new test sign-in before the provider can be enabled again.',
     'This page is generated from `lib/providers/settings.ts`: `npm run reference`.',
     toTable(['setting', 'flag', 'meaning', 'affects sign-ins'], rows),

@@ -90,7 +90,8 @@ function addLoginPage(routes: Router, modules: Modules): void {
     pickerRoute(core, withClassic),
   )
   const findByEmail = inSequence(
-    ...[withPrivateHeaders, limitPicker(modules, 'email'), refuseCrossSitePosts(core), form],
+    ...[withPrivateHeaders, refuseForeignSubresources, limitPicker(modules, 'email')],
+    ...[refuseCrossSitePosts(core), form],
     emailRoute(core, withClassic),
   )
   // Without the parameter, the host's own login form posts to this path.

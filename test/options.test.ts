@@ -165,8 +165,8 @@ describe('invalid options: the message names the option and explains the correct
     [{ locales: { fr: { picker: { title: ' ' } } } }, 'locales.fr.picker.title: write a text'],
     [{ locales: { fr: { picker: { title: 7 } } } }, 'locales.fr.picker.title: write a text'],
     [
-      { locales: { fr: { picker: { title: '{{portl}}' } } } },
-      'locales.fr.picker.title: write the text with `{{portal}}` only, not `{{portl}}`',
+      { locales: { fr: { picker: { until: '{{dat}}' } } } },
+      'locales.fr.picker.until: write the text with `{{date}}` only, not `{{dat}}`',
     ],
     [
       { locales: { fr: { picker: { pageTitle: '$t(picker.title)' } } } },
@@ -177,12 +177,17 @@ describe('invalid options: the message names the option and explains the correct
       { branding: { accent: '#fff;}body{display:none' } },
       'branding.accent: write a colour such as `#7a1f5c`',
     ],
-    ...['javascript:alert(1)', 'data:text/html,x', '//evil.example', '/\\evil.example', 'imprint'].map(
-      (href): [Record<string, unknown>, string] => [
-        { branding: { links: [{ label: 'Imprint', href }] } },
-        'branding.links.0.href: write a path such as `/imprint`, or an http, https or mailto URL',
-      ],
-    ),
+    ...[
+      'javascript:alert(1)',
+      'data:text/html,x',
+      '//evil.example',
+      '/\\evil.example',
+      '/\t/evil.example',
+      'imprint',
+    ].map((href): [Record<string, unknown>, string] => [
+      { branding: { links: [{ label: 'Imprint', href }] } },
+      'branding.links.0.href: write a path such as `/imprint`, or an http, https or mailto URL',
+    ]),
     [
       { branding: { links: [{ label: {}, href: '/imprint' }] } },
       'branding.links.0.label: add a text in the default language, `en`',

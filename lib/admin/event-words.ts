@@ -32,6 +32,8 @@ const breakGlassSteps: Readonly<Record<string, string>> = {
 const limits: Readonly<Record<string, string>> = {
   start: 'Starts of sign-ins',
   picker: 'Views of the login page',
+  email: 'E-mail addresses on the login page',
+  logo: 'Logos of providers',
   callback: 'Responses of providers',
   registration: 'Registrations and account pages',
   code: 'E-mailed codes',

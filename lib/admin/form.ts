@@ -62,30 +62,34 @@ export function domainsField(preset: Preset): SettingField {
 }
 
 /**
- * Reads the answer to "Whose addresses do you trust?". Without an answer, the proposed one counts.
+ * Reads the answer to "Whose addresses do you trust?". Without an answer, the proposed one counts for a new provider.
  *
  * @param own domains that the provider has proven to own: they need not be listed
  */
-export function readTrust({ req, signIn }: AdminRequest, preset: Preset, own: readonly string[] = []) {
+export function readTrust(
+  { req, signIn }: AdminRequest,
+  preset: Preset,
+  { own = [], saved }: { own?: readonly string[]; saved?: Provider },
+) {
   const choices = trustChoices(preset)
   const field = domainsField(preset)
   const { values, read, errors } = readFields(req.body, [field])
-  const trust = textOf(req.body, 'trust') || choices[0]?.value
+  const trust = textOf(req.body, 'trust') || (saved ? '' : choices[0]?.value)
   const choice = choices.find(({ value }) => value === trust)
   const listed = (read[field.name] as string[] | undefined) ?? own
   if (!choice || (choice.needsMailer && !signIn.canVerifyEmail))
     errors.trust = 'Choose whose addresses you trust.'
   else if (choice.domains === 'required' && listed.length === 0)
     errors[field.name] ??= 'Enter at least one domain.'
-  const settings = choice ? settingsOfTrust(choice, listed) : {}
+  const settings = choice ? settingsOfTrust(choice, listed, saved) : {}
   return { values: { ...values, trust: String(trust) }, errors, settings }
 }
 
-/** The answer that results in the saved settings; otherwise the proposed one. */
+/** The answer that results in the saved settings, if one does; for a new provider the proposed one. */
 export function trustValues(preset: Preset, saved?: Provider): FormValues {
   const choices = trustChoices(preset)
-  const choice = (saved && choices.find((each) => isTrustAnswer(each, saved))) ?? choices[0]
-  return { trust: String(choice?.value), ...toFormValues(saved ?? {}, [domainsField(preset)]) }
+  const choice = saved ? choices.find((each) => isTrustAnswer(each, saved)) : choices[0]
+  return { trust: choice?.value ?? '', ...toFormValues(saved ?? {}, [domainsField(preset)]) }
 }
 
 /**

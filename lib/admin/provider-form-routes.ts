@@ -134,7 +134,7 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   restoreSecrets(page)
   const settings = readFields(req.body, fields)
   const answers = readFields(req.body, questions)
-  const trust = readTrust(page, preset, tenantDomain(page))
+  const trust = readTrust(page, preset, { own: tenantDomain(page) })
   const values = { ...settings.values, ...answers.values, ...trust.values }
   const errors = { ...settings.errors, ...answers.errors, ...trust.errors }
   if (Object.keys(errors).length > 0) return await showConnectForm(page, preset, { values, errors })
@@ -162,10 +162,15 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   redirectTo(page, `/${input.slug}/test-sign-in`, { done: 'connected' })
 }
 
-/** Discovery finds the tenant that owns a domain. So its administrators also assign the domain's addresses. */
+/**
+ * Discovery finds the tenant that owns a domain. So its administrators also assign the domain's addresses. Attacker: has an
+ * administrator enter the issuer of another tenant, which would then be trusted with these addresses.
+ */
 function tenantDomain({ req }: AdminRequest): string[] {
   const tenant = textOf(req.body, 'answer.tenant').toLowerCase()
-  return emailDomain.safeParse(tenant).success ? [tenant] : []
+  const issuer = textOf(req.body, 'issuer')
+  const isOfTenant = issuer === '' || issuer.endsWith(`/${tenant}/v2.0`)
+  return isOfTenant && emailDomain.safeParse(tenant).success ? [tenant] : []
 }
 
 const trustFields = (preset: Preset) => [{ name: 'trust' }, domainsField(preset)]
@@ -177,7 +182,7 @@ async function showTrustForm(page: AdminRequest, provider: Provider, form: Fille
 }
 
 async function saveTrust(page: AdminRequest, provider: Provider): Promise<void> {
-  const { values, errors, settings } = readTrust(page, presetFor(provider))
+  const { values, errors, settings } = readTrust(page, presetFor(provider), { saved: provider })
   if (Object.keys(errors).length > 0) return await showTrustForm(page, provider, { values, errors })
   const version = Number(textOf(page.req.body, 'version'))
   try {

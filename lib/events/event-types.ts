@@ -121,8 +121,8 @@ export interface RateLimitedEvent extends EventFields<'rate-limited'> {
   /** The reference on the client's page and in the log. */
   reference: string
   /**
-   * `limit` is a key of the option `rateLimits`, `picker` (as `start`), `front-channel` or `back-channel` (as `logout`), or `attempt`.
-   * For `records`, this is the summary of a minute, and `omitted` the number of records that were not written.
+   * `limit` is a key of the option `rateLimits`, `picker`, `email` or `logo` (as `start`), `front-channel` or `back-channel` (as
+   * `logout`), or `attempt`. For `records`, this is the summary of a minute, and `omitted` the number of records that were not written.
    */
   detail: { limit: string; omitted?: number | undefined }
 }

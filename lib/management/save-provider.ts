@@ -74,7 +74,14 @@ export async function readNewProvider(
 }
 
 const readTenantDomain = readDomain('contoso.com')
+/** A form may contain thousands, and each is a request. */
+const maxTenantDomains = 10
 const tenantIssuer = /^(https?:\/\/[^/?#]+)\/([^/?#]+)\/v2\.0$/
+
+function invalidTenant(message: string): ManagementError {
+  const path = 'tenant'
+  return new ManagementError('invalid', [{ path, message: `${message}, or enter the Directory (tenant) ID` }])
+}
 
 /** Replaces the domains that an administrator entered for tenants of Entra by their IDs, which the issuer in the tokens contains. */
 async function resolveTenants(input: ProviderInput, http: HttpClients) {
@@ -92,7 +99,10 @@ async function resolveTenants(input: ProviderInput, http: HttpClients) {
   }
   const tenants: string[] = []
   const { tenant = input.answers?.tenant } = input
-  for (const word of String(tenant ?? '').match(/[^\s,;]+/g) ?? []) tenants.push(await resolve(word))
+  const words = new Set(String(tenant ?? '').match(/[^\s,;]+/g))
+  if ([...words].filter((word) => 'answer' in readTenantDomain(word)).length > maxTenantDomains)
+    throw invalidTenant(`enter at most ${maxTenantDomains} domains`)
+  for (const word of words) tenants.push(await resolve(word))
   const issuer = named === undefined ? input.issuer : `${origin}/${await resolve(named)}/v2.0`
   const answers = tenants.length > 0 ? { ...input.answers, tenant: tenants.join(' ') } : input.answers
   return { input: { ...input, tenant: undefined, answers, issuer }, tenantChecks }
@@ -104,22 +114,18 @@ async function resolveTenants(input: ProviderInput, http: HttpClients) {
  * @throws ManagementError `invalid` if the domain has no tenant
  */
 async function findTenant(issuer: string, input: ProviderInput, http: HttpClients): Promise<string> {
-  const wrong = (message: string) =>
-    new ManagementError('invalid', [
-      { path: 'tenant', message: `${message}, or enter the Directory (tenant) ID` },
-    ])
   const { proxy, certificateAuthority } = input
   const network = { proxy: proxy ?? undefined, certificateAuthority: certificateAuthority ?? undefined }
   const row = { preset: 'generic', issuer, clientId: '', metadataUrl: undefined }
   // Loaded here, because only administrators need it.
   const { discover } = await import('../oidc/discovery.ts')
   const found = await discover(row, http.clientFor('candidate', network)).catch((error: unknown) => {
-    if (isUnreachable(error)) throw wrong(`${new URL(issuer).origin} did not respond: try again`)
+    if (isUnreachable(error)) throw invalidTenant(`${new URL(issuer).origin} did not respond: try again`)
     return undefined
   })
   const tenant = tenantIn(found?.issuer ?? '') ?? ''
   if (!guid.test(tenant) || found?.issuer !== issuer.replace(tenantIssuer, `$1/${tenant}/v2.0`))
-    throw wrong('Microsoft knows no organisation with this domain: check its spelling')
+    throw invalidTenant('Microsoft knows no organisation with this domain: check its spelling')
   return tenant
 }
 

@@ -77,9 +77,10 @@ export function describeVouching(provider: TrustSettings): Vouching {
 }
 
 /** The settings that follow from an answer to "Whose addresses do you trust?". @param listed domains */
-export function settingsOfTrust(choice: TrustChoice, listed: readonly string[]) {
+export function settingsOfTrust(choice: TrustChoice, listed: readonly string[], saved?: StoredSettings) {
   const emailDomains = choice.domains === 'none' ? [] : [...listed]
-  return { trustsEmail: choice.trustsAll === true, emailDomains, ...choice.settings?.(emailDomains) }
+  const more = choice.settings?.(emailDomains, saved?.authorizationParameters ?? {})
+  return { trustsEmail: choice.trustsAll === true, emailDomains, ...more }
 }
 
 /** True if the answer results in the saved settings. */

@@ -88,7 +88,7 @@ export const pageText = (maxLength: number) =>
   printable
     .trim()
     .max(maxLength, 'is too long')
-    .regex(/[\p{L}\p{N}\p{P}\p{S}]/u, 'must contain a visible character')
+    .regex(/(?![\p{DI}\u2800])[\p{L}\p{N}\p{P}\p{S}]/u, 'must contain a visible character')
     .refine(
       (text) => !/[\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/u.test(text),
       {

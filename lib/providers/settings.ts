@@ -329,7 +329,7 @@ export const settings = {
     choices: ['yes', 'no'],
     effects: { yes: 'everybody sees it', no: 'found by an e-mail address of its domains' },
     emptyChoice: 'Default (yes)',
-    section: 'email',
+    section: 'page',
   }),
   /** Whether every address from this provider is trusted, although the provider does not say that it is verified. Default false. */
   trustsEmail: setting({

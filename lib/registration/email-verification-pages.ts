@@ -98,7 +98,8 @@ export class EmailVerificationPages {
   async showProveAccount(req: Request, res: Response, step: RegistrationStep): Promise<void> {
     const { pending, provider } = step
     await this.#pages.show(req, res, 'prove-account', {
-      account: accountLabel(pending),
+      // The provider or a code has confirmed the address.
+      account: { ...accountLabel(pending), emailTrusted: true },
       provider: { displayName: providerName(provider, this.#pages.locale(req)) },
       otherWays: await this.#otherSignIns(step, this.#pages.locale(req)),
       cancelHref: this.#core.urls.path('/login', { returnTo: pending.returnTo, cancelled: 'registration' }),

@@ -83,8 +83,10 @@ export function pickerRoute(core: Core, modules: PickerModules): RequestHandler 
     const notice = noticeFor(req, reauthentication, browserHints.isSignedOut(req) ? offers : undefined)
     const only = offers.count === 1 ? offers.listed[0] : undefined
     const isPlain = notice === undefined && !isCancelled && req.query.by === undefined
-    if (picker.skipSingle && only && isPlain && browserHints.skipOnce(req, res))
+    if (picker.skipSingle && only && isPlain && browserHints.skipOnce(req, res)) {
+      modules.pages.locales.remember(req, res)
       return res.redirect(302, urls.path(`/login/${only.slug}`, ownQuery(req)))
+    }
     if (viewFor(req, picker.mode, offers) === 'email') await pages.showEmail(req, res, { notice, offers })
     else await pages.showList(req, res, { notice, offers })
     signIn.connectedProviders.prepare()

@@ -72,10 +72,11 @@ const table = {
   },
   algorithm: {
     title: 'ID token: algorithm',
-    finding: ({ provider: { signingAlgorithm }, recorder: { algorithm } }) =>
-      signingAlgorithm
-        ? `It is signed with ${signingAlgorithm}, as the settings require.`
-        : `It is signed with ${algorithm}. The settings accept every asymmetric algorithm that the provider announces. To accept only ${algorithm}, choose it as the signing algorithm, and test the sign-in again.`,
+    finding({ provider: { signingAlgorithm }, recorder: { algorithm } }) {
+      if (signingAlgorithm) return `It is signed with ${signingAlgorithm}, as the settings require.`
+      if (!algorithm) return 'The settings accept it.'
+      return `It is signed with ${algorithm}. The settings accept every asymmetric algorithm that the provider announces. To accept only ${algorithm}, choose it as the signing algorithm, and test the sign-in again.`
+    },
     remedy:
       'Configure the provider to sign ID tokens with an asymmetric algorithm that it announces, or that the settings name. Or change the setting to the one that the provider uses. HS256, none and encrypted tokens are refused.',
   },

@@ -61,7 +61,7 @@ export const brandingSchema = z
 
 /** Refuses `javascript:` and `data:`, and paths that browsers read as another site's. */
 function isSafeHref(href: string): boolean {
-  if (/^\/(?![/\\])/.test(href)) return true
+  if (/^\/(?![/\\\s])/.test(href)) return true
   return URL.canParse(href) && ['http:', 'https:', 'mailto:'].includes(new URL(href).protocol)
 }
 

@@ -107,7 +107,7 @@ export interface SharedPage<Content, Locals extends object = object> {
   query: string
 }
 
-const maxSharedCharacters = 4_000_000
+const maxSharedBytes = 4_000_000
 
 export interface PagesOptions extends LocaleOptions {
   branding: Branding
@@ -129,9 +129,9 @@ export class Pages {
   readonly #branding: Branding
   readonly #menuPages: MenuPages
   readonly #secureHeaders: ReadonlyMap<string, string>
-  /** Pages, split at the `?` or `&` before the visitor's query. Bounded, because visitors choose the language and the marks. */
-  readonly #sharedPages = new LRUCache<string, string[]>({
-    maxSize: maxSharedCharacters,
+  /** Encoded pages; every second part is a mark. Bounded, because visitors choose the language and the marks. */
+  readonly #sharedPages = new LRUCache<string, (Buffer | string)[]>({
+    maxSize: maxSharedBytes,
     sizeCalculation: (parts, key) => key.length + parts.reduce((sum, { length }) => sum + length, 1),
   })
   /** Stands for the visitor's query. Random, so that no provider's name can contain it. */
@@ -216,15 +216,15 @@ export class Pages {
     let parts = this.#sharedPages.get(key)
     if (!parts) {
       const rendered = await render(`?${this.#queryMark}`, this.#menuMark)
-      parts = rendered.split(new RegExp(`(\\?|&amp;)${this.#queryMark}`))
+      const marks = new RegExp(`((?:\\?|&amp;)${this.#queryMark}|${this.#menuMark})`)
+      parts = rendered.split(marks).map((part, at) => (at % 2 === 0 ? Buffer.from(part) : part))
       this.#sharedPages.set(key, parts)
     }
     const own = ejs.escapeXML(query.slice(1))
-    const page = parts.map((part, at) => (at % 2 === 0 ? part : own && part + own)).join('')
-    this.#send(
-      res,
-      page.replaceAll(this.#menuMark, () => ejs.escapeXML(menu?.query ?? '')),
-    )
+    const menuQuery = Buffer.from(ejs.escapeXML(menu?.query ?? ''))
+    const fill = (mark: string) =>
+      mark === this.#menuMark ? menuQuery : Buffer.from(own && mark.replace(this.#queryMark, () => own))
+    this.#send(res, Buffer.concat(parts.map((part) => (typeof part === 'string' ? fill(part) : part))))
   }
 
   #languageLinks({ lang: current }: Locale, page: MenuPage | undefined): LanguageLink[] | undefined {
@@ -244,15 +244,14 @@ export class Pages {
     return await this.views.render(view, { ...locale, branding: this.branding(locale), asset, ...locals })
   }
 
-  #send(res: Response, html: string): void {
+  #send(res: Response, html: Buffer | string): void {
     for (const [name, value] of this.#secureHeaders) res.setHeader(name, value)
     res.removeHeader('x-powered-by')
     setPrivateHeaders(res)
     // Unlike `send`, this computes no ETag, which is of no use without a cache.
-    res
-      .set('content-type', 'text/html; charset=utf-8')
-      .set('content-length', String(Buffer.byteLength(html)))
-      .end(html)
+    res.setHeader('content-type', 'text/html; charset=utf-8')
+    res.setHeader('content-length', Buffer.byteLength(html))
+    res.end(html)
   }
 
   /** Sends the page of a problem, or `application/problem+json` (RFC 9457) to clients that do not accept HTML. */

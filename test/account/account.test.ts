@@ -149,7 +149,10 @@ describe('the account page', () => {
     const visitor = await signIn(portal)
     const list = async (query = '') => {
       const { body } = await visitor.get(`${portal.url}${page}/add${query}`)
-      return { body, labels: [...body.matchAll(/aria-label="([^"]*)"/g)].map(([, label]) => label) }
+      return {
+        body,
+        labels: [...body.matchAll(/<button[^>]* aria-label="([^"]*)"/g)].map(([, label]) => label),
+      }
     }
     expect((await account(portal, visitor)).body).toContain(`href="${page}/add">Add sign-in method</a>`)
     const few = await list()

@@ -7,7 +7,7 @@ import type { Activity, PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
 import { takeClock } from '../support/clock.ts'
-import { contoso, contosoDomain, startEntraLookAlike } from '../support/entra-look-alike.ts'
+import { contoso, contosoDomain, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
@@ -721,6 +721,21 @@ describe('Entra', () => {
   })
 })
 
+it('does not trust the domain of one Entra tenant from the issuer of another', async () => {
+  const entra = await startEntraLookAlike()
+  try {
+    await open()
+    const { clientId, clientSecret } = entra
+    const fields = { displayName: 'Contoso', slug: 'contoso', clientId, clientSecret, act: 'save' }
+    const answers = { 'answer.tenant': contosoDomain, issuer: entra.issuerOf(fabrikam), trust: 'domains' }
+    const seen = await post('/new/entra', { ...fields, ...answers })
+    expect([seen.status, textOf(seen)]).toEqual([422, expect.stringContaining('Enter at least one domain.')])
+    expect(await portal.sso.providers.list()).toEqual([])
+  } finally {
+    await entra.close()
+  }
+})
+
 describe('a client secret', () => {
   it('is never sent to a browser, by any page', async () => {
     await open()
@@ -895,10 +910,27 @@ describe('the question whose addresses are trusted', () => {
 
   it('says that codes need a mailer', async () => {
     await open()
-    expect(textOf(await page('/new/entra'))).toContain('this portal cannot send e-mail')
+    const question = textOf(await page('/new/google'))
+    expect(question).toContain('cannot send codes, so people with other addresses cannot sign in')
+    expect(textOf(await page('/new/entra'))).toContain(
+      'Not available, because this portal cannot send codes.',
+    )
     await portal.close()
     await open({ mailer: async () => {} })
     expect(textOf(await page('/new/entra'))).toContain('We e-mail the code once')
+  })
+
+  it('shows no answer as chosen if none results in the saved settings, so that saving grants no trust', async () => {
+    await open({ mailer: async () => {} })
+    await done('/new/onelogin', form({ 'answer.subdomain': 'acme', trust: 'code' }))
+    const { version } = await portal.sso.providers.update('northwind', { emailDomains: ['a.example'] })
+    expect((await page('/northwind/trust')).body).not.toContain(' checked')
+    const seen = await post('/northwind/trust', { emailDomains: 'a.example', version: String(version) })
+    expect([seen.status, textOf(seen)]).toEqual([
+      422,
+      expect.stringContaining('Choose whose addresses you trust.'),
+    ])
+    expect((await northwind()).trustsEmail).toBe(false)
   })
 
   it('can be answered again, after which the sign-in is tested again', async () => {
@@ -912,6 +944,19 @@ describe('the question whose addresses are trusted', () => {
     expect((await done('/acme/trust', answer)).url).toContain('/acme/test-sign-in?')
     expect(await acme()).toMatchObject({ trustsEmail: true, emailDomains: ['example.com'] })
   })
+})
+
+it('keeps the other parameters of a Google provider, whatever answer changes', async () => {
+  await open()
+  await done('/new/google', { ...entries(provider), authorizationParameters: 'hl=de', trust: 'anyone' })
+  const answer = async (more: object) => {
+    const { version } = (await portal.sso.providers.find('northwind'))!
+    await done('/northwind/trust', { ...more, version: String(version) })
+    return (await portal.sso.providers.find('northwind'))!.authorizationParameters
+  }
+  const domains = { trust: 'domains', emailDomains: 'a.example' }
+  expect(await answer(domains)).toEqual({ hl: 'de', hd: 'a.example' })
+  expect(await answer({ trust: 'anyone' })).toEqual({ hl: 'de' })
 })
 
 describe('a client key (private_key_jwt)', () => {
@@ -1419,12 +1464,23 @@ describe('the event log', () => {
     ['a state', { change: 'enabled', testSignIn: 'overridden' }, ['Enabled. No test sign-in had passed.']],
     ['a logo', { change: 'logo removed' }, ['The logo was removed.']],
     ['an order', { change: 'order: a, b' }, ['New order on the login page: a, b.']],
+    ['a logo', { change: 'logo' }, ['A new logo was uploaded.']],
+    ['a removed logo', { change: 'logo removed' }, ['The logo was removed.']],
   ])('tells what changed in words: %s', async (_what, detail, words) => {
     await open()
     await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail: JSON.stringify(detail) }])
     const text = textOf(await page('/events'))
     for (const each of words) expect(text).toContain(each)
     expect(text).not.toContain('{"')
+  })
+
+  it.each([
+    ['email', 'E-mail addresses on the login page: one client address sent too many requests.'],
+    ['logo', 'Logos of providers: one client address sent too many requests.'],
+  ])('names the limit %s in words', async (limit, words) => {
+    await open()
+    await write([{ kind: 'rate-limited', detail: JSON.stringify({ limit }) }])
+    expect(textOf(await page('/events'))).toContain(words)
   })
 
   it.each([

@@ -19,7 +19,12 @@ function comparable({ status, headers, body, location }: Seen, slug: string): ob
   const own = new Map(headers)
   for (const name of ['date', 'etag', 'content-length']) own.delete(name)
   const replaced = (text = '') =>
-    text.replaceAll(`/login/${slug}`, '/login/…').replace(/[A-Z0-9]{8}(?=<)|(?<="reference":")\w+/, '…')
+    text
+      .replaceAll(`/login/${slug}`, '/login/…')
+      .replace(
+        /\b[A-Z0-9]{8}(?=[<\n])|(?<="reference":")\w+|\d{4}-\d\d-\d\dT[\d:.]+Z|(?<=data-local>)[^<]+/g,
+        '…',
+      )
   return { status, headers: Object.fromEntries(own), body: replaced(body), location: replaced(location) }
 }
 

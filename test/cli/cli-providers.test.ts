@@ -392,7 +392,7 @@ describe('portal-sso providers list and show', () => {
     const addWith = (preset: string) => cli.run([...addArguments('acme'), preset], { env })
     const [entra, generic] = await Promise.all([addWith('entra'), addWith('generic')])
     const address = 'https://portal.example.com/sso/login/acme/admin-consent/callback'
-    expect(entra.stdout).toContain(`Admin-consent redirect URI  ${address}`)
+    expect(entra.stdout).toContain(`Second redirect URI  ${address}`)
     expect(generic.stdout).not.toContain(address)
   })
 

@@ -194,10 +194,10 @@ describe('with many rows in PostgreSQL, at most 1,100 are read by', () => {
   it('the account page', async () => {
     expect(
       await unboundedIn(async () => {
-        const { body } = await visitor.get(`${portal.url}/account/security`)
+        const { body } = await visitor.get(`${portal.url}/account/security/add`)
         expect(body.match(/name="provider"/g)).toHaveLength(50)
         expect(body).toContain('role="search"')
-        const found = await visitor.get(`${portal.url}/account/security?q=Company 2999`)
+        const found = await visitor.get(`${portal.url}/account/security/add?q=Company 2999`)
         expect(found.body.match(/name="provider"/g)).toHaveLength(1)
       }),
     ).toEqual([])

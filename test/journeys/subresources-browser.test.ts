@@ -35,7 +35,7 @@ it('a page of another site can make a browser use up no limits, by images, frame
       <script>
         const urls = ${JSON.stringify(urls)}
         const body = new URLSearchParams({ email: 'ada@example.com' })
-        const posts = ['/register/code', '/logout'].map((path) => '${portal.url}' + path)
+        const posts = ['/login?by=email', '/register/code', '/logout'].map((path) => '${portal.url}' + path)
         Promise.allSettled([
           ...urls.map((url) => fetch(url, { mode: 'no-cors', credentials: 'include' })),
           ...posts.map((url) => fetch(url, { mode: 'no-cors', method: 'POST', body })),

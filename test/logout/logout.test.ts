@@ -126,7 +126,7 @@ describe('signing out at the provider too', () => {
     expect(sent.location).toBe(`${portal.url}/logout/done`)
     expect(await isIn(visitor, portal)).toBe(false)
     const { body } = await visitor.follow(sent)
-    expect(body).toContain('You may still be signed in at your provider')
+    expect(body).toContain('You may still be signed in at your sign-in service')
   })
 
   it('uses the normalised URL of the endpoint, and keeps its query except our parameters', async () => {
@@ -286,7 +286,7 @@ describe('signing out at the provider too', () => {
     const visitor = await signIn(portal)
     expect((await visitor.get(`${portal.url}/logout`)).body).not.toContain('Acme')
     const done = await visitor.follow(await visitor.post(`${portal.url}/logout`))
-    expect(done.body).toContain('You may still be signed in at your provider')
+    expect(done.body).toContain('You may still be signed in at your sign-in service')
   })
 
   describe('if the row lets the user choose', () => {
@@ -362,7 +362,7 @@ describe('after signing out, on a shared machine,', () => {
   describe('the login page says that the provider will ask who the user is', () => {
     const notice = async (portal: TestPortal, visitor: Visitor) =>
       /<p class="sso-notice[^>]*>([^<]*)/.exec((await visitor.get(`${portal.url}/login`)).body)?.[1]
-    const willAsk = 'You signed out. Your provider will ask who you are.'
+    const willAsk = 'You signed out. Your sign-in service will ask who you are.'
     const mayAsk = 'You signed out. You may be asked to choose your account again.'
 
     async function signOut(faults: Partial<Faults>): Promise<{ portal: TestPortal; visitor: Visitor }> {

@@ -220,7 +220,9 @@ describe('a consent that was given in the admin center', () => {
       const before = await records()
       const seen = await visitor.get(`${portal.url}/login/${slug}/callback${query}`)
       expect([seen.status, stepsIn(seen)]).toEqual([200, [{ href: '/login', label: 'Back to Portal' }]])
-      expect(textOf(seen.body)).toContain('Once this provider is enabled here, test the sign-in to find out.')
+      expect(textOf(seen.body)).toContain(
+        'Once this sign-in service is enabled here, test the sign-in to find out.',
+      )
       expect(seen.body).not.toMatch(/Contoso|approved/)
       expect(await records()).toEqual(before)
     },
@@ -267,42 +269,42 @@ describe('an error number of Entra', () => {
       inBrowser('access_denied', 65004),
       'consent_declined',
       /Try again and accept when Contoso asks/,
-      ['Try again', 'Choose a provider'],
+      ['Try again', 'Choose a sign-in service'],
     ],
     [
       '650052: the organisation lacks a service',
       inBrowser('access_denied', 650052),
       'consent_missing',
       /only after an administrator of your organisation has approved it/,
-      ['Try again', 'I’m an administrator', 'Choose a provider'],
+      ['Try again', 'I’m an administrator', 'Choose a sign-in service'],
     ],
     [
       '50076: a second factor is missing',
       atToken('invalid_grant', 50076),
       'authentication_too_weak',
       /extra verification step to continue, such as a code on your phone/,
-      ['Try again', 'Choose a provider'],
+      ['Try again', 'Choose a sign-in service'],
     ],
     [
       '53003: a policy blocks the sign-in',
       atToken('invalid_grant', 53003),
       'provider_denied',
-      /your provider did not allow it/,
-      ['Try again', 'Choose a provider'],
+      /your sign-in service did not allow it/,
+      ['Try again', 'Choose a sign-in service'],
     ],
     [
       '700016: the application is unknown',
       atToken('unauthorized_client', 700016),
       'provider_error',
       /A setting at Contoso or in this portal is wrong.*Please contact your administrator/,
-      ['Choose a provider'],
+      ['Choose a sign-in service'],
     ],
     [
       '700025: the client is public',
       atToken('invalid_client', 700025),
       'provider_error',
       /A setting at Contoso or in this portal is wrong/,
-      ['Choose a provider'],
+      ['Choose a sign-in service'],
     ],
   ])('selects the page and its next steps: %s', async (_what, faults, code, page, steps) => {
     await open(contoso)

@@ -305,6 +305,18 @@ describe('an Entra provider', () => {
     expect((await portal.sso.providers.find('several'))?.tenants).toEqual([contoso, fabrikam])
   })
 
+  it('is not looked up for a list of many domains, each of which would be a request', async () => {
+    portal = await startPortal()
+    const tenant = Array.from({ length: 11 }, (_, at) => `d${at}.example`).join(' ')
+    const connecting = portal.connect(entra, {
+      preset: 'entra',
+      tenant,
+      issuer: entra.issuerOf('organizations'),
+    })
+    await expect(connecting).rejects.toThrow(/^tenant: enter at most 10 domains, or enter the Directory/)
+    expect(entra.requests).toEqual([])
+  })
+
   it.each<[what: string, domain: string, issuer: () => string | undefined]>([
     ['nothing', 'unknown.example', () => undefined],
     ['another server', contosoDomain, () => `https://evil.example/${contoso}/v2.0`],

@@ -276,6 +276,7 @@ describe('names and notes', () => {
     ['a line separator', 'Acme\u2028Microsoft'],
     ['half of a character', 'Acme \ud83d'],
     ['nothing visible', '\u200d\u200e'],
+    ['letters that are invisible', '\u3164\u115f\u2800'],
     ['invisible tags', 'Acme\u{e0041}'],
   ])('are refused with %s', async (_what, text) => {
     for (const changes of [

@@ -331,7 +331,7 @@ describe('a hidden provider', () => {
     provider.person = { ...provider.person, email_verified: true }
     await portal.sso.users.create({ email: 'ada@elsewhere.example', name: 'Ada', fields: {} })
     const visitor = new Visitor()
-    const { body } = await visitor.open(`${portal.url}/login/acme?returnTo=/account/security`)
+    const { body } = await visitor.open(`${portal.url}/login/acme?returnTo=/account/security/add`)
     expect(body).toContain('value="acme"')
     expect(body).not.toContain('value="customer"')
   })
@@ -377,6 +377,7 @@ describe('with `skipSingle`, the login page', () => {
       status: 302,
       location: '/login/acme?returnTo=%2Fportal&max_age=60&login_hint=ada%40example.com',
     })
+    expect((await start('?lang=de')).cookies.join()).toContain('sso-language=de;')
     await insert('hidden', { showOnPicker: false })
     expect((await start()).status).toBe(200)
   })

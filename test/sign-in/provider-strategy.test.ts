@@ -528,7 +528,7 @@ describe('the error code and the log of a refused sign-in', () => {
     expect(seen.body).toContain('A setting at Acme or in this portal is wrong')
     expect(seen.body).toContain('Please contact your administrator.')
     expect(seen.body).not.toMatch(/few minutes|Try again/)
-    expect(seen.body).toContain('Choose a provider')
+    expect(seen.body).toContain('Choose a sign-in service')
   })
 
   it.each([

@@ -91,6 +91,7 @@ describe.each(everyDatabase)('Ada’s address at a provider that she uses (%s)',
       const code = mailServer.codeTo(ada.email)
       const seen = await visitor.follow(await visitor.post(`${portal.url}/register/verify`, { code }))
       expect(seen.body).toContain('Is this your account?')
+      expect(seen.body).not.toContain('not confirmed')
       expect(await visitor.open(`${portal.url}/register`)).toMatchObject({ body: seen.body })
       const form = { name: 'Ada', terms: 'yes' }
       expect((await visitor.post(`${portal.url}/register`, form)).location).toContain('/register')

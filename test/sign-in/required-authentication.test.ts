@@ -160,7 +160,7 @@ describe('a provider that sends the same subject for everybody (Azure AD B2C)', 
       provider.person = { sub, email, email_verified: true }
       const seen = await signIn()
       expect([seen.status, links(seen)]).toEqual([502, ['/login?returnTo=%2Fportal']])
-      expect(seen.body).toContain('This provider cannot tell people apart')
+      expect(seen.body).toContain('This sign-in service cannot tell people apart')
     }
     expect(codes()).toEqual(['subject_constant', 'subject_constant'])
     expect(refusals()[0]!.fields.cause).toMatch(/"Subject \(sub\) claim" .* to ObjectID/)

@@ -221,9 +221,9 @@ describe('signing out at the provider before a sign-in', () => {
     provider.faults.claims = { auth_time: undefined }
     const labels = async () =>
       buttons(await visitor.open(`${portal.url}/login/acme`)).map(({ label }) => label)
-    expect(await labels()).toEqual(['Sign out at Acme, then sign in', 'Choose a provider'])
+    expect(await labels()).toEqual(['Sign out at Acme, then sign in', 'Choose a sign-in service'])
     await portal.knex('sso_providers').update({ reauthentication: 'unreported' })
-    expect(await labels()).toEqual(['Choose a provider'])
+    expect(await labels()).toEqual(['Choose a sign-in service'])
   })
 
   it('sends the hint of a registration that waits here, but not for a link on another site', async () => {

@@ -210,6 +210,44 @@ describe('docs/architecture.md', () => {
   })
 })
 
+describe('the documents', () => {
+  const folders = ['', 'docs', 'docs/decisions', 'docs/providers', 'examples/branded', 'test/failures']
+  const files = folders.flatMap((folder) =>
+    fs
+      .readdirSync(path.join(root, folder))
+      .filter((file) => file.endsWith('.md'))
+      .map((file) => path.join(folder, file)),
+  )
+  const textOf = (file: string) => read(file).replace(/^```.*?^```/gms, '')
+
+  /** The names that GitHub gives to the headings. */
+  function anchorsIn(file: string): string[] {
+    const headings = [...textOf(file).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) => heading)
+    return headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+        .replaceAll(' ', '-'),
+    )
+  }
+
+  it('link only to files and headings that exist', () => {
+    const links = files.flatMap((file) =>
+      [...textOf(file).matchAll(/\]\((?!\w+:)([^)#\s]*)#?([^)\s]*)\)/g)].map(([, target, anchor]) => ({
+        file,
+        target: target ? path.join(path.dirname(file), target) : file,
+        anchor,
+      })),
+    )
+    expect(links.length).toBeGreaterThan(150)
+    const broken = links.filter(
+      ({ target, anchor }) =>
+        !fs.existsSync(path.join(root, target)) || (anchor && !anchorsIn(target).includes(anchor)),
+    )
+    expect(broken).toEqual([])
+  })
+})
+
 describe('docs/errors.md', () => {
   it('lists exactly the error codes, with their status', () => {
     const rows = [...read('docs', 'errors.md').matchAll(/^\| `(\w+)` \| (\d{3}) \|/gm)]

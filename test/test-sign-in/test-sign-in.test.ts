@@ -696,6 +696,7 @@ describe('a failed test sign-in reports the step, the cause and the remedy if', 
     const report = await testSignIn(scene())
     expect(report.status).toBe(200)
     expect(textOf(report.body)).toContain('The test sign-in with Draft failed')
+    expect(report.body).not.toContain('undefined')
     const lines = linesOf(report)
     const failed = lines.findIndex(({ result }) => result === 'failed')
     expect(lines[failed]).toMatchObject({ title, text: expect.stringMatching(why) })

@@ -313,7 +313,7 @@ describe('a failure', () => {
           /<a class="sso-button[^"]*" href="([^"]*)">([^<]*)</g,
         ),
       ].map(([, href, label]) => `${label} ${href}`)
-    const choose = 'Choose a provider /login'
+    const choose = 'Choose a sign-in service /login'
     expect(await steps(get('/login?q=secret'))).toEqual(['Try again ', choose])
     const post = (path: string) => request(portal.app).post(path).set('sec-fetch-site', 'cross-site')
     expect(await steps(post('/account/security/end'))).toEqual(['Back /account/security', choose])

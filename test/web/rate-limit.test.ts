@@ -3,6 +3,7 @@ import net from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import { createClient, type RedisClientType } from 'redis'
+import { describeEvent } from '../../lib/admin/event-words.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
 import { createBreakers } from '../../lib/web/core.ts'
 import { type Limit, RateLimiter, type RateLimits, type RedisCounter } from '../../lib/web/rate-limit.ts'
@@ -59,13 +60,14 @@ const from = (address: string) => new Visitor({ 'x-forwarded-for': address })
 describe('a client over a limit', () => {
   it.each([
     ['picker', '/login', 200],
+    ['logo', `/login/assets/providers/${'x'.repeat(22)}`, 404],
     ['start', '/login/acme', 302],
     ['callback', '/login/acme/callback?code=x&state=x', 400],
     ['registration', '/register', 400],
     ['logout', '/logout', 303],
     ['front-channel', '/logout/acme/frontchannel?sid=x', 404],
   ] as const)('is refused at %s', async (limit, path, before) => {
-    const option = { picker: 'start', 'front-channel': 'logout' }[limit as string] ?? limit
+    const option = { logo: 'start', picker: 'start', 'front-channel': 'logout' }[limit as string] ?? limit
     const portal = await portalWith({ [option]: 3 })
     const visitor = new Visitor()
     expect(await statuses(5, () => visitor.get(portal.url + path))).toEqual([
@@ -75,7 +77,12 @@ describe('a client over a limit', () => {
       429,
       429,
     ])
-    expect(await events(portal)).toMatchObject([{ detail: JSON.stringify({ limit }) }])
+    const written = await events(portal)
+    expect(written).toMatchObject([{ detail: JSON.stringify({ limit }) }])
+    // Administrators read a name, such as "Sign-outs".
+    expect(describeEvent({ ...written[0], detail: { limit } }).facts[0]?.value).toMatch(
+      /^[A-Z][\w -]*: one client/,
+    )
   })
 
   it.each([

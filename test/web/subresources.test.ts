@@ -44,6 +44,15 @@ describe('refused: a request that is no navigation (Fetch Metadata)', () => {
     expect((await get(path, navigation)).status).not.toBe(429)
   })
 
+  it('by a script of another site uses up no limit of the form for the e-mail address', async () => {
+    const post = async (headers: Headers) => {
+      const form = { email: 'ada@example.com' }
+      return (await new Visitor().post(`${portal.url}/login?by=email`, form, headers)).status
+    }
+    for (let n = 0; n < 3; n++) expect(await post({ ...image, 'sec-fetch-dest': 'empty' })).toBe(403)
+    expect(await post({ ...navigation, 'sec-fetch-site': 'same-origin' })).toBe(303)
+  })
+
   it.each<[what: string, headers: Headers]>([
     [
       'a script of our own site',

@@ -29,8 +29,11 @@ export interface TrustChoice {
   needsMailer?: true
   /** whether it trusts addresses that the provider does not confirm */
   trustsAll?: true
-  /** @param domains as listed */
-  settings?(domains: readonly string[]): Partial<ProviderSettings>
+  /** @param domains as listed. @param saved the authorization parameters until now */
+  settings?(
+    domains: readonly string[],
+    saved: ProviderSettings['authorizationParameters'],
+  ): Partial<ProviderSettings>
 }
 
 const trustDomains: TrustChoice = {
