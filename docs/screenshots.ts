@@ -1,6 +1,7 @@
 /**
  * `npm run screenshots`: takes the pictures of the documentation, and every page in every state (test/support/page-states.ts) into
- * `docs/screenshots`. `npm run screenshots picker` takes only the states whose name contains a text.
+ * `docs/screenshots`. `npm run screenshots picker` takes only the states whose name contains a text,
+ * and `npm run screenshots documents` only the pictures of the documentation.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -35,7 +36,7 @@ const looks: Look[] = [
   { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390 },
   { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280 },
 ]
-const maxHeight = 2000
+const maxHeight = 1400
 
 async function writePicture(page: Page, name: string, fullPage = true): Promise<void> {
   const { width, height } = await page.evaluate(() => {
@@ -228,10 +229,8 @@ if (!program) throw new Error('Chromium was not found: install it, or add it to 
 const { env, stop } = await chromium.start(program)
 try {
   const browser = await browserType.connect(env.TEST_BROWSER_WS)
-  if (only === undefined) {
-    await takeDocumentation(browser)
-    rmSync(folder, { recursive: true, force: true })
-  }
+  if (only === undefined || only === 'documents') await takeDocumentation(browser)
+  if (only === undefined) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   const pictured = [...pageStates, ...mailStates].filter(
     ({ name, sameLook }) => !sameLook && (!only || name.includes(only)),

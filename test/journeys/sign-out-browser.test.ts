@@ -163,7 +163,7 @@ describe('signing out, in a real browser', () => {
       expect(await person.reads()).toContain('You are still signed in to Northwind ID')
       expect(await flaws(person)).toEqual([])
       await person.choose('Not now')
-      expect(await person.reads()).toContain('You may still be signed in at your provider')
+      expect(await person.reads()).toContain('You may still be signed in at your sign-in service')
       expect(await flaws(person)).toEqual([])
     }))
 })
