@@ -1,8 +1,8 @@
 import { crc32, deflateSync, inflateSync } from 'node:zlib'
 
 const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])
-/** Enough for the shades at the edges of letters. */
-const maxColours = 40
+/** Enough for the shades at the edges of letters, and for the marks of vendors. */
+const maxColours = 128
 
 /** @returns a screenshot of Chromium (8 bits, RGB or RGBA, not interlaced) with a palette, which makes it a third as large */
 export function toIndexedPng(png: Buffer): Buffer {
@@ -87,14 +87,19 @@ function predicted(filter: number, left: number, up: number, upLeft: number): nu
   return toUp <= toUpLeft ? up : upLeft
 }
 
-/** The most frequent colours. A page has few, and the shades at the edges of its letters. */
+/** The most frequent colours, then one of each hue and shade, so that small marks keep their colour. */
 function choosePalette(colours: Uint32Array): number[] {
   const counts = new Map<number, number>()
   for (const colour of colours) counts.set(colour, (counts.get(colour) ?? 0) + 1)
-  return [...counts]
-    .sort(([, a], [, b]) => b - a)
-    .slice(0, maxColours)
-    .map(([colour]) => colour)
+  const byCount = [...counts].sort(([, a], [, b]) => b - a).map(([colour]) => colour)
+  const palette = byCount.slice(0, 32)
+  const chosen = new Set(palette.map((colour) => colour & 0xf0f0f0))
+  for (const colour of byCount.slice(32)) {
+    if (chosen.has(colour & 0xf0f0f0)) continue
+    chosen.add(colour & 0xf0f0f0)
+    palette.push(colour)
+  }
+  return palette.slice(0, maxColours)
 }
 
 function closest(palette: number[], colour: number): number {

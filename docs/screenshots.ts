@@ -1,13 +1,21 @@
 /**
  * `npm run screenshots`: takes the pictures of the documentation, and every page in every state (test/support/page-states.ts) into
- * `docs/screenshots`. `npm run screenshots picker` takes only the states whose name contains a text.
+ * `docs/screenshots`. `npm run screenshots picker` takes only the states whose name contains a text,
+ * and `npm run screenshots documents` only the pictures of the documentation.
  */
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { type Browser, type BrowserContextOptions, chromium as browserType, type Page } from 'playwright-core'
 import { startIdentityProvider } from '../examples/identity-provider.ts'
-import { openState, type PageState, pageStates, startScene } from '../test/support/page-states.ts'
+import {
+  mailStates,
+  openState,
+  type PageState,
+  pageStates,
+  type Scene,
+  startScene,
+} from '../test/support/page-states.ts'
 import { mountDefault, startPortal } from '../test/support/portal.ts'
 import { chromium } from '../test/support/services/chromium.ts'
 import { toIndexedPng } from './indexed-png.ts'
@@ -21,50 +29,59 @@ interface Look {
   width: number
 }
 
-/** Each language, each size and each colour scheme, without every combination: 12 pictures of each state would be 15 MB. */
+/** Each language, each size and each colour scheme, without every combination. */
 const looks: Look[] = [
   { name: 'en-light-1280', locale: 'en', colorScheme: 'light', width: 1280 },
   { name: 'en-dark-390', locale: 'en', colorScheme: 'dark', width: 390 },
   { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390 },
   { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280 },
-  { name: 'ar-light-390', locale: 'ar', colorScheme: 'light', width: 390 },
 ]
-const maxHeight = 2000
+const maxHeight = 1400
 
-async function writePicture(page: Page, name: string): Promise<void> {
+async function writePicture(page: Page, name: string, fullPage = true): Promise<void> {
   const { width, height } = await page.evaluate(() => {
     const { scrollWidth, scrollHeight } = document.documentElement
     return { width: scrollWidth, height: scrollHeight }
   })
   const clip = { x: 0, y: 0, width, height: Math.min(height, maxHeight) }
-  writeFileSync(
-    path.join(folder, `${name}.png`),
-    toIndexedPng(await page.screenshot({ fullPage: true, clip, animations: 'disabled' })),
-  )
+  const png = await page.screenshot({ animations: 'disabled', ...(fullPage && { fullPage, clip }) })
+  writeFileSync(path.join(import.meta.dirname, `${name}.png`), toIndexedPng(png))
 }
 
-async function takeStates(
+type PicturedState = PageState & { admin: boolean }
+
+async function takeLook(
   browser: Browser,
-  states: readonly (PageState & { admin: boolean })[],
+  scene: Scene,
+  { name, locale, colorScheme, width }: Look,
+  states: readonly PicturedState[],
 ): Promise<void> {
-  const scene = await startScene()
-  for (const { name: look, locale, colorScheme, width } of looks) {
-    const page = await browser.newPage({
-      locale,
-      colorScheme,
-      viewport: { width, height: width === 390 ? 780 : 800 },
-      reducedMotion: 'reduce',
-    })
-    for (const state of states) {
-      // Administrators' pages are in English.
-      if (state.admin && locale !== 'en') continue
-      await openState(page, scene, state)
-      await writePicture(page, `${state.name}.${look}`)
-    }
-    await page.context().close()
-    console.log(`  ${look}`)
+  const page = await browser.newPage({
+    locale,
+    colorScheme,
+    viewport: { width, height: width === 390 ? 780 : 800 },
+    reducedMotion: 'reduce',
+  })
+  for (const state of states) {
+    // Administrators' pages are in English.
+    if (state.admin && locale !== 'en') continue
+    await openState(page, scene, state)
+    await writePicture(page, `screenshots/${state.name}.${name}`)
   }
-  await scene.close()
+  await page.context().close()
+  console.log(`  ${name}`)
+}
+
+/** Two looks at a time, each with a portal of its own: a state changes the portal. */
+async function takeStates(browser: Browser, states: readonly PicturedState[]): Promise<void> {
+  const waiting = [...looks]
+  const takeNext = async () => {
+    const scene = await startScene()
+    for (let look = waiting.shift(); look; look = waiting.shift())
+      await takeLook(browser, scene, look, states)
+    await scene.close()
+  }
+  await Promise.all([takeNext(), takeNext()])
 }
 
 /** The pictures of README.md and the documents, of a portal with real identity providers. */
@@ -81,7 +98,7 @@ async function takeDocumentation(browser: Browser): Promise<void> {
   const admin = await browser.newPage({ viewport: { width: 1280, height: 860 }, colorScheme: 'light' })
   await takeAdminPages(admin, portal.url)
   await portal.sso.providers.disable('contoso')
-  await takeUserPages(browser, portal.url)
+  await takeUserPages(browser, portal)
   await portal.close()
   for (const { slug, running } of providers) if (slug !== 'contoso') await running.close()
 }
@@ -149,22 +166,18 @@ async function insertSignIns({ knex }: Portal): Promise<void> {
         })
 }
 
-async function screenshot(page: Page, name: string, fullPage = false): Promise<void> {
-  await page.screenshot({ path: path.join(import.meta.dirname, `${name}.png`), fullPage })
-}
-
 async function takeAdminPages(page: Page, url: string): Promise<void> {
   const admin = `${url}/admin/sso`
   await page.goto(`${admin}/`)
-  await screenshot(page, 'admin-list')
+  await writePicture(page, 'admin-list', false)
   await page.goto(`${admin}/new/entra`)
-  await screenshot(page, 'admin-connect', true)
+  await writePicture(page, 'admin-connect')
   await page.goto(`${admin}/fabrikam`)
-  await screenshot(page, 'admin-provider')
+  await writePicture(page, 'admin-provider', false)
   await page.getByRole('button', { name: 'Test sign-in' }).click()
   await page.getByRole('button', { name: /^Ada Lovelace/ }).click()
   await page.getByRole('heading', { name: /^The test sign-in/ }).waitFor()
-  await screenshot(page, 'admin-test-sign-in')
+  await writePicture(page, 'admin-test-sign-in', false)
 }
 
 const account = '/account/security'
@@ -184,20 +197,26 @@ async function signedIn(
 }
 
 /** Ada is signed in on three devices, with two providers. */
-async function takeUserPages(browser: Browser, url: string): Promise<void> {
+async function takeUserPages(browser: Browser, { url, knex }: Portal): Promise<void> {
   await signedIn(browser, url, 'Northwind ID', { userAgent: phone })
   await signedIn(browser, url, 'Northwind ID', { userAgent: laptop })
   const page = await signedIn(browser, url, 'Tailspin Accounts', { viewport: { width: 1280, height: 720 } })
   await page.goto(url + account)
-  await screenshot(page, 'account', true)
+  await writePicture(page, 'account')
   await page.goto(`${url}/admin/sso/sessions`)
   await page.getByLabel('E-mail address').fill('ada@example.com')
   await page.getByRole('button', { name: 'Find user' }).click()
   await page.getByRole('heading', { name: 'Ada Lovelace' }).waitFor()
-  await screenshot(page, 'admin-sessions')
-  await page.context().clearCookies({ name: 'portal-sso' })
+  await writePicture(page, 'admin-sessions', false)
+  // The vendors' own buttons. Nobody signs in with them.
+  for (const [slug, preset, display_name] of [
+    ['contoso', 'entra', 'Microsoft'],
+    ['fabrikam', 'google', 'Google'],
+  ] as const)
+    await knex('sso_providers').where({ slug }).update({ preset, display_name, enabled: true })
+  await page.context().clearCookies()
   await page.goto(`${url}/login`)
-  await screenshot(page, 'picker')
+  await writePicture(page, 'picker', false)
 }
 
 const phone =
@@ -210,12 +229,12 @@ if (!program) throw new Error('Chromium was not found: install it, or add it to 
 const { env, stop } = await chromium.start(program)
 try {
   const browser = await browserType.connect(env.TEST_BROWSER_WS)
-  if (only === undefined) {
-    await takeDocumentation(browser)
-    rmSync(folder, { recursive: true, force: true })
-  }
+  if (only === undefined || only === 'documents') await takeDocumentation(browser)
+  if (only === undefined) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
-  const pictured = pageStates.filter(({ name, sameLook }) => !sameLook && (!only || name.includes(only)))
+  const pictured = [...pageStates, ...mailStates].filter(
+    ({ name, sameLook }) => !sameLook && (!only || name.includes(only)),
+  )
   await takeStates(browser, pictured)
   await browser.close()
 } finally {

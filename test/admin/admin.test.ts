@@ -1462,6 +1462,7 @@ describe('the event log', () => {
     ['a setting of another version', { change: 'spare', after: '{"spare":1}' }, ['spare: – → 1']],
     ['a shortened value', { change: 'issuer', after: '{"issuer' }, ['Issuer changed.']],
     ['a state', { change: 'enabled', testSignIn: 'overridden' }, ['Enabled. No test sign-in had passed.']],
+    ['a logo', { change: 'logo removed' }, ['The logo was removed.']],
     ['an order', { change: 'order: a, b' }, ['New order on the login page: a, b.']],
     ['a logo', { change: 'logo' }, ['A new logo was uploaded.']],
     ['a removed logo', { change: 'logo removed' }, ['The logo was removed.']],

@@ -104,7 +104,7 @@ async function fill(): Promise<void> {
     `insert into sso_users (id, portal, email, name, active, fields, created_at)
      select 'u' || n, 'default', 'u' || n || '@example.com', 'User', true, '{}', '' from ${series(sizes.people)}`,
     `insert into sso_identities (id, portal, user_id, provider_id, issuer, subject, linked_at, last_used_at)
-     select 'i' || n, 'default', 'u' || n, ${half(`'${acmeId}'`, `'copy-' || n % ${sizes.providers}`)},
+     select 'i' || n, 'default', 'u' || n, ${half(`'${acmeId}'`, `'acme-' || n % ${sizes.providers}`)},
        ${half(`'${issuer}'`, `'https://p' || n % ${sizes.providers} || '.example'`)}, 's' || n,
        '2026-01-01T00:00:00.000Z', '2026-01-01T00:00:00.000Z' from ${series(sizes.people)}`,
     // `retired` has old events only, and one user has half of the events.

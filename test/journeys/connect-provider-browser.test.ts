@@ -5,7 +5,7 @@ import { startIdentityProvider } from '../../examples/identity-provider.ts'
 import { openBrowser } from '../support/chromium.ts'
 import { contosoDomain, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
-import { flaws, Person } from '../support/person.ts'
+import { Person } from '../support/person.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 
 type IdentityProvider = Awaited<ReturnType<typeof startIdentityProvider>>
@@ -183,7 +183,7 @@ describe('an administrator at a real browser', () => {
         await page.goto(`${portal.url}/admin/sso/new/generic`)
         await page.getByLabel('Name in URLs').fill('acme')
         await person.choose('Copy Redirect URI')
-        await page.getByText('Copied').waitFor()
+        await page.getByRole('status').getByText('Copied').waitFor()
         expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
           portal.sso.providers.redirectUri('acme'),
         )
@@ -191,39 +191,7 @@ describe('an administrator at a real browser', () => {
       { permissions: ['clipboard-read', 'clipboard-write'] },
     ))
 
-  it.each([
-    ['the list', '', 'Providers'],
-    ['the presets', '/new', 'Connect a provider'],
-    ['the form', '/new/generic', 'Connect an OpenID Connect provider'],
-    ['a provider', '/northwind', 'Northwind ID'],
-    ['the form of a provider', '/northwind/edit', 'Edit Northwind ID'],
-    ['the form for Entra, with its guide', '/new/entra', 'Connect Microsoft Entra ID'],
-    ['the third step', '/northwind/test-sign-in', 'Test a sign-in with Northwind ID'],
-    ['the question whose addresses are trusted', '/northwind/trust', 'Trusted addresses of Northwind ID'],
-    ['the confirmation of a removal', '/northwind/remove', 'Remove Northwind ID?'],
-    ['the claims that are read', '/northwind/what-is-read', 'What Equipment Portal reads from Northwind ID'],
-    ['the event log', '/events', 'Event log'],
-    ['the sessions', '/sessions', 'Sessions'],
-    ['the sessions of a provider', '/sessions?provider=northwind', 'Northwind ID'],
-    [
-      'the confirmation before sessions end',
-      '/sessions/end?provider=northwind',
-      'End all sessions of Northwind ID?',
-    ],
-    ['a guide', '/new/generic/guide', /./],
-  ])('sees no accessibility problem and no sideways scrolling on: %s', (_what, path, title) =>
-    asAdministrator(async (person) => {
-      const { page } = person
-      await page.goto(`${portal.url}/admin/sso${path}`)
-      expect(await person.title()).toMatch(title)
-      // Check collapsed sections, too.
-      for (const details of await page.locator('details').all())
-        await details.evaluate((element) => element.setAttribute('open', ''))
-      expect(await flaws(person)).toEqual([])
-    }),
-  )
-
-  it('sees no accessibility problem on the form after a mistake', () =>
+  it('finds a mistake by the summary, whose link leads to the field', () =>
     asAdministrator(async (person) => {
       const { page } = person
       await page.goto(`${portal.url}/admin/sso/new/generic`)
@@ -232,7 +200,6 @@ describe('an administrator at a real browser', () => {
       expect(await page.locator('.sso-summary').evaluate((at) => at === document.activeElement)).toBe(true)
       await person.choose('Enter the issuer.')
       expect(await page.getByLabel('Issuer').evaluate((at) => at === document.activeElement)).toBe(true)
-      expect(await flaws(person)).toEqual([])
     }))
 })
 

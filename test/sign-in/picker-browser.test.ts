@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { openBrowser } from '../support/chromium.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
-import { flaws, Person } from '../support/person.ts'
+import { Person } from '../support/person.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
 import { newProvider, openProvidersTable } from '../support/providers.ts'
 
@@ -205,16 +205,4 @@ describe('with 25 providers', () => {
     }
     await open('/login?by=list', act, { javaScriptEnabled: false })
   })
-
-  it.each(['/login', '/login?by=list', '/login?by=list&q=okta', '/login?by=list&unmatched=1'])(
-    'no flaw is found on %s',
-    async (path) => {
-      const context = await browser.newContext()
-      await context.addCookies([{ name: 'sso-last-provider', value: 'google', url: portal.url }])
-      const page = await context.newPage()
-      await page.goto(portal.url + path)
-      expect(await flaws(new Person(page))).toEqual([])
-      await context.close()
-    },
-  )
 })

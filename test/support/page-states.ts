@@ -20,6 +20,8 @@ export interface Scene {
   rendered: Set<string>
   /** the last code that was mailed */
   code: string
+  /** its HTML, or that of another mail */
+  mail: string
   close(): Promise<void>
 }
 
@@ -29,11 +31,12 @@ export interface PageState {
   /** Opens the page in a browser without cookies. */
   open(page: Page, scene: Scene): Promise<unknown>
   /** which portal of the scene; default: the one with five providers */
-  portal?: 'single' | 'many' | 'none'
+  portal?: 'single' | 'two' | 'some' | 'many' | 'none'
   /** The same page as another state, with other texts: no screenshot, and its colours are not examined again. */
   sameLook?: true
 }
 
+const usualNote = 'New here? Use this one.'
 const ada = { email: 'ada@example.com', name: 'Ada Lovelace', fields: {} }
 const grace = { sub: 'grace', email: 'grace@example.com', email_verified: true, name: 'Grace Hopper' }
 const mallory = { ...grace, sub: 'mallory', email: 'ada@example.com', email_verified: false }
@@ -86,7 +89,7 @@ async function openWithMarks(page: Page, scene: Scene, path: string): Promise<vo
   const { id: provider_id } = await sso.providers.get('northwind')
   const at = '2026-01-02T03:04:05.000Z'
   const outage = { failing_since: at, endpoint: 'token', fault: 'unreachable', checked_at: at }
-  const noteTo = (note: string | null) => knex('sso_providers').where({ id: provider_id }).update({ note })
+  const noteTo = (note: string) => knex('sso_providers').where({ id: provider_id }).update({ note })
   // A failed sign-in of an earlier state may have left a suspicion.
   const failing = { provider_id, ...outage, claimed_at: at, due_at: '2999-01-01' }
   await knex('sso_provider_health').insert(failing).onConflict('provider_id').merge()
@@ -94,7 +97,7 @@ async function openWithMarks(page: Page, scene: Scene, path: string): Promise<vo
   await noteTo('New here? Use Northwind ID. Every employee has an account there.')
   await open(page, scene, path)
   await page.locator('.sso-own-logo').evaluate((image) => (image as HTMLImageElement).decode())
-  await noteTo(null)
+  await noteTo(usualNote)
   await sso.providers.removeLogo('northwind')
   await knex('sso_provider_health').where({ provider_id }).delete()
 }
@@ -102,7 +105,17 @@ async function openWithMarks(page: Page, scene: Scene, path: string): Promise<vo
 export const peopleStates: PageState[] = [
   { name: 'picker', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-one-provider', portal: 'single', open: (page, scene) => open(page, scene, '/login') },
+  { name: 'picker-two-providers', portal: 'two', open: (page, scene) => open(page, scene, '/login') },
   { name: 'picker-email', portal: 'many', open: (page, scene) => open(page, scene, '/login') },
+  {
+    name: 'picker-email-last-used',
+    portal: 'many',
+    async open(page, scene) {
+      const { url } = scene.portal
+      await page.context().addCookies([{ name: 'sso-last-provider', value: 'p7', url }])
+      await open(page, scene, '/login')
+    },
+  },
   {
     name: 'picker-email-error',
     portal: 'many',
@@ -121,6 +134,11 @@ export const peopleStates: PageState[] = [
       await page.locator('#field-email').fill('ada@nowhere.example')
       await submit(page)
     },
+  },
+  {
+    name: 'picker-25-providers',
+    portal: 'some',
+    open: (page, scene) => open(page, scene, '/login?by=list'),
   },
   {
     name: 'picker-many-providers',
@@ -240,6 +258,7 @@ export const peopleStates: PageState[] = [
     open: (page, scene) => arriveAsAda(page, scene, `${account}/confirm`, 'fabrikam'),
   },
   { name: 'sign-out', open: (page, scene) => arriveAsAda(page, scene, '/logout') },
+  { name: 'sign-out-choice', open: (page, scene) => arriveAsAda(page, scene, '/logout', 'fabrikam') },
   { name: 'signed-out', open: (page, scene) => open(page, scene, '/logout/done') },
   {
     name: 'sign-out-at-provider',
@@ -378,6 +397,10 @@ const adminStates: PageState[] = [
     },
   },
   {
+    name: 'admin-sessions-of-provider',
+    open: (page, scene) => open(page, scene, '/admin/sso/sessions?provider=northwind'),
+  },
+  {
     name: 'admin-unlink',
     async open(page, scene) {
       const [{ id, user_id: user }] = await scene.portal
@@ -438,6 +461,37 @@ const adminStates: PageState[] = [
   },
 ]
 
+async function openMail(page: Page, { mail }: Scene): Promise<void> {
+  // A page of the portal would allow no inline styles.
+  await page.goto('about:blank')
+  await page.setContent(mail)
+}
+
+/** Mails have no landmarks, so the checks of pages do not apply to them. */
+export const mailStates: (PageState & { admin: boolean })[] = [
+  {
+    name: 'mail-code',
+    admin: false,
+    async open(page, scene) {
+      await arrive(page, scene, mallory)
+      await submit(page)
+      await openMail(page, scene)
+    },
+  },
+  {
+    name: 'mail-method',
+    admin: false,
+    async open(page, scene) {
+      await scene.portal.knex('sso_identities').where({ issuer: scene.other.issuer }).delete()
+      scene.mail = ''
+      await open(page, scene, `/login/tailspin?returnTo=${account}`)
+      // No response waits for this mail.
+      while (!scene.mail) await page.waitForTimeout(20)
+      await openMail(page, scene)
+    },
+  },
+]
+
 export const pageStates: (PageState & { admin: boolean })[] = [
   ...peopleStates.map((state) => ({ ...state, admin: false })),
   ...adminStates.map((state) => ({ ...state, admin: true })),
@@ -450,6 +504,7 @@ export async function openState(page: Page, scene: Scene, state: PageState): Pro
   // An address gets a few codes an hour.
   await scene.portal.knex('sso_email_verifications').delete()
   delete scene.entra.faults.authorizeError
+  await failSince(scene, 'adventure')
   await page.unrouteAll()
   await page.context().clearCookies()
   if (state.portal)
@@ -495,8 +550,9 @@ export async function startScene(options: Partial<PortalSsoOptions> = {}): Promi
         { name: 'news', label: 'Send me news', type: 'checkbox' },
       ],
       registrationTerms: '/terms',
-      mailer: async ({ text }) => {
+      mailer: async ({ text, html }) => {
         scene.code = /\b[A-Z0-9]{4}-[A-Z0-9]{4}\b/.exec(String(text))?.[0] ?? scene.code
+        scene.mail = String(html)
       },
       mailFrom: 'Equipment Portal <no-reply@example.com>',
       mount(app, sso) {
@@ -510,6 +566,7 @@ export async function startScene(options: Partial<PortalSsoOptions> = {}): Promi
     entra,
     rendered: watchTemplates(),
     code: '',
+    mail: '',
     close: async () => {
       await Promise.all([scene.portal.close(), provider.close(), other.close(), entra.close()])
     },
@@ -541,9 +598,9 @@ async function furnish(scene: Scene): Promise<void> {
   await knex('sso_users').where({ email: gone.email }).update({ active: false })
   const connect = (slug: string, displayName: string, more: object = {}) =>
     portal.connect(provider, { slug, displayName, emailDomains: ['example.com'], ...more })
-  await connect('northwind', 'Northwind ID', { note: 'New here? Use this one.' })
+  await connect('northwind', 'Northwind ID', { note: usualNote })
   await portal.connect(other, { slug: 'tailspin', displayName: 'Tailspin Accounts', logout: 'portal' })
-  await connect('fabrikam', 'Fabrikam')
+  await connect('fabrikam', 'Fabrikam', { logout: 'ask' })
   await connect('contoso', 'Contoso', { responseMode: 'form_post' })
   await connect('draft', 'A provider with a name that needs more than one line on a small screen', {
     enabled: false,
@@ -553,9 +610,17 @@ async function furnish(scene: Scene): Promise<void> {
   await connect('only', 'Northwind ID', { portal: 'single' })
   await connect('p', 'Company', { portal: 'many' })
   await copyProvider(knex, 'p', 60)
+  await connect('s', 'Company', { portal: 'some' })
+  await copyProvider(knex, 's', 24)
+  for (const [slug, displayName, preset] of [
+    ['entra', 'Microsoft', 'entra'],
+    ['google', 'Google', 'google'],
+  ] as const) {
+    await connect(slug, displayName, { portal: 'two' })
+    await knex('sso_providers').where({ slug, portal: 'two' }).update({ preset })
+  }
   await sso.providers.recommend('northwind')
   await knex('sso_providers').where({ slug: 'fabrikam' }).update({ reauthentication: 'unreported' })
-  await failSince(scene, 'adventure')
   for (const userAgent of [phone, laptop])
     await new Visitor({ 'user-agent': userAgent }).open(`${portal.url}/login/northwind`)
   other.faults.authorizeError = { error: 'server_error' }
@@ -567,15 +632,11 @@ async function furnish(scene: Scene): Promise<void> {
 async function failSince({ portal: { knex } }: Scene, slug: string): Promise<void> {
   const { id } = await knex('sso_providers').where({ slug }).first('id')
   const [now, tomorrow] = [new Date(), new Date(Date.now() + 86_400_000)].map((time) => time.toISOString())
-  await knex('sso_provider_health').insert({
-    provider_id: id,
-    failing_since: now,
-    endpoint: 'metadata',
-    fault: 'unreachable',
-    checked_at: now,
-    claimed_at: now,
-    due_at: tomorrow,
-  })
+  const outage = { failing_since: now, endpoint: 'metadata', fault: 'unreachable', checked_at: now }
+  await knex('sso_provider_health')
+    .insert({ provider_id: id, ...outage, claimed_at: now, due_at: tomorrow })
+    .onConflict('provider_id')
+    .merge()
 }
 
 const phone =

@@ -82,8 +82,11 @@ export function brokenLabels(): string[] {
     const label = button.textContent?.trim() ?? ''
     const range = document.createRange()
     range.selectNodeContents(button)
-    const lines = new Set([...range.getClientRects()].map(({ top }) => top))
-    return /^\p{L}+$/u.test(label) && lines.size > 1 ? [label] : []
+    const rects = [...range.getClientRects()]
+    // A mark beside the label is not as high as its line.
+    const hasLines =
+      Math.max(...rects.map(({ top }) => top)) >= Math.min(...rects.map(({ bottom }) => bottom))
+    return /^\p{L}+$/u.test(label) && hasLines ? [label] : []
   })
 }
 

@@ -55,7 +55,7 @@ export function newProvider(more: Partial<NewProvider> = {}): NewProvider {
 export async function copyProvider(knex: Knex, slug: string, copies: number): Promise<void> {
   const columns = Object.keys(await knex('sso_providers').columnInfo())
   const copied: Record<string, string> = {
-    id: "'copy-' || n",
+    id: "slug || '-' || n",
     slug: "'p' || n",
     display_name: "'Company ' || n",
     position: 'position + n',

@@ -1,5 +1,11 @@
 // Small helps. Without JavaScript the addresses are there to be selected by hand.
 {
+  // Screen readers announce what has been copied.
+  const status = document.createElement('p')
+  status.className = 'sso-unseen'
+  status.setAttribute('role', 'status')
+  document.querySelector('main').append(status)
+
   for (const field of document.querySelectorAll('[data-copy]')) {
     const button = document.createElement('button')
     button.type = 'button'
@@ -15,7 +21,9 @@
         // It is selected: the keyboard does the rest.
         button.textContent = 'Press Ctrl+C'
       }
+      status.textContent = button.textContent
       setTimeout(() => {
+        status.textContent = ''
         button.textContent = 'Copy'
       }, 2000)
     })
