@@ -179,7 +179,7 @@ async function examine(
   await look(page, 'light')
   await openState(page, scene, state)
   await page.evaluate(axeScript)
-  // What is collapsed is examined, too.
+  // Examine collapsed sections, too.
   await page.locator('.admin-advanced').evaluateAll((all) => {
     for (const details of all) details.setAttribute('open', '')
   })
