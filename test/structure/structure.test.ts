@@ -7,8 +7,8 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
-  files: 226,
-  lines: 33_000,
+  files: 224,
+  lines: 30_720,
   callbackFiles: 49,
   callbackFunctions: 176,
   // One of them marks the code as redeemed. With Redis, there are five.
