@@ -516,7 +516,7 @@ describe('a removed sign-in method', () => {
     const there = await new Visitor().open(`${portal.url}/login/other`)
     expect([there.status, there.body]).toEqual([
       403,
-      expect.stringContaining('You removed this sign-in method'),
+      expect.stringContaining('This sign-in method was removed'),
     ])
     expect(await portal.knex('sso_events').where({ kind: 'unlinked' }).pluck('provider')).toEqual(['other'])
     expect(await mailed(portal, 'An account at Other can no longer be used')).toBeDefined()

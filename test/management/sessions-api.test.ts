@@ -374,7 +374,7 @@ describe('the sessions page', () => {
       { user_id: ada.id, provider: 'acme', actor: 'admin' },
     ])
     const refused = await signIn({ portal, visitor: new Visitor() }, 'acme')
-    expect(refused.body).toContain('You removed this sign-in method')
+    expect(refused.body).toContain('This sign-in method was removed')
     const [blocked] = await portal.sso.identities.listBlocked(ada.id)
     await done('/sessions/identity', { user: ada.id, id: blocked!.id, action: 'allow' })
     await startSession()

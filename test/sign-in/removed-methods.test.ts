@@ -78,7 +78,7 @@ describe.each(everyDatabase)('a sign-in method that Ada has removed (%s)', (_nam
     await remove('acme')
     const refused = await enter('acme')
     expect(refused.status).toBe(403)
-    expect(refused.body).toContain('You removed this sign-in method')
+    expect(refused.body).toContain('This sign-in method was removed')
     expect(refused.body).toContain('Use another account')
     expect(await portal.sso.identities.list(user.id)).toMatchObject([{ subject: 'ada-there' }])
     expect(await portal.knex('sso_events').where({ kind: 'sign-in-failed' })).toMatchObject([
@@ -137,6 +137,6 @@ describe.each(everyDatabase)('a sign-in method that Ada has removed (%s)', (_nam
     entra.clientId = '99999999-14a6-49ae-97bc-6eba69143999'
     const { issuer, ...row } = entra.row(contoso)
     await portal.connect(entra, { ...row, issuer, slug: 'second', trustsEmail: true })
-    expect((await enter('second')).body).toContain('You removed this sign-in method')
+    expect((await enter('second')).body).toContain('This sign-in method was removed')
   })
 })
