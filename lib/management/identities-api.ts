@@ -42,7 +42,7 @@ export class IdentitiesApi {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const { userId, providerId, issuer, subject, email, entra, reason } = await this.#get(id, portal)
     if (reason === 'removed')
-      throw new ManagementError('conflict', 'the user removed this account: allow it instead')
+      throw new ManagementError('conflict', 'this account was removed: allow it instead')
     if (await this.#users.identities.findUserId(portal, { issuer, subject }))
       throw new ManagementError('conflict', 'this account is linked to a user by now')
     await this.#users.identities.replace({ portal, userId, providerId, issuer, subject, email, entra })

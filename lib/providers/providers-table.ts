@@ -169,8 +169,8 @@ export class ProvidersTable {
   }
 
   /**
-   * The first page and one more, hidden ones last, with fewer columns than `listEnabled`. Requests of one turn of the event loop share a statement,
-   * which is sent after they have arrived, so that each of them sees every earlier change.
+   * The first page and one more, hidden ones last, with fewer columns than `listEnabled`. Requests of one turn of the event loop share
+   * a statement, which is sent after they have arrived, so that each of them sees every earlier change.
    */
   async listForPicker(portal: string): Promise<readonly PickerProvider[]> {
     const joined = this.#pickerReads.get(portal)
@@ -238,6 +238,7 @@ export class ProvidersTable {
   /** As `find`, but reads only what a current connection of the provider needs. Requests of one turn share a statement, as above. */
   async findState(portal: string, slug: unknown): Promise<ConnectedState | undefined> {
     if (typeof slug !== 'string' || !slugPattern.test(slug)) return undefined
+    // A slug contains no space, so no other pair has this key.
     const key = `${portal} ${slug}`
     const read =
       this.#stateReads.get(key) ??

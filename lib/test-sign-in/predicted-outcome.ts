@@ -15,7 +15,7 @@ export interface PredictedOutcome {
 
 const refusedBecause = {
   user_inactive: () => 'The user is deactivated.',
-  method_removed: () => 'Its user removed this sign-in method and can add it again on the account page.',
+  method_removed: () => 'This sign-in method was removed. Its user can add it again on the account page.',
   registration_closed: (email: string | undefined) =>
     `${email} is new here, and the portal does not let it register.`,
 }

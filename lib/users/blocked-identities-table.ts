@@ -4,8 +4,9 @@ import type { Core } from '../web/core.ts'
 import type { EntraAccount, ProviderAccount, Subject } from './user-directory.ts'
 
 /**
- * Why an identity is not linked to a user through an e-mail address. `removed`: the user removed this sign-in method. `waiting`:
- * the user has another account of this issuer, so the address may have a new owner. `separate`: an administrator decided so.
+ * Why an identity is not linked to a user through an e-mail address. `removed`: the user or an administrator removed this
+ * sign-in method. `waiting`: the user has another account of this issuer, so the address may have a new owner. `separate`: an
+ * administrator decided so.
  */
 export type BlockReason = 'removed' | 'waiting' | 'separate'
 
