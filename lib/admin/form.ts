@@ -289,15 +289,15 @@ export function restoreSecrets(page: AdminRequest): void {
   const form = page.req.body as Record<string, unknown> | undefined
   for (const name of secretNames) {
     const isWanted = textOf(form, name) === '' && textOf(form, `remove.${name}`) === ''
-    const kept = isWanted ? openKept(page, name, secretContext(page, name)) : undefined
+    const kept = isWanted ? openKept(page, name) : undefined
     if (form && kept) form[name] = kept.secret
   }
 }
 
 /** @returns `undefined` if it has expired, or belongs to another form */
-function openKept(page: AdminRequest, name: string, context: string | undefined): KeptSecret | undefined {
+function openKept(page: AdminRequest, name: string): KeptSecret | undefined {
+  const [sealed, context] = [textOf(page.req.body, `kept.${name}`), secretContext(page, name)]
   if (context === undefined) return undefined
-  const sealed = textOf(page.req.body, `kept.${name}`)
   const kept = page.seal('form').open(sealed, context) as KeptSecret | undefined
   return kept && kept.until > page.clock.now() ? kept : undefined
 }
@@ -314,7 +314,7 @@ function keepSecrets(page: AdminRequest): Record<string, string> {
   const kept = secretNames.flatMap((name) => {
     const [secret, context] = [textOf(page.req.body, name), secretContext(page, name)]
     if (secret === '' || secret.length > maxKeptLength || context === undefined) return []
-    const earlier = openKept(page, name, context)
+    const earlier = openKept(page, name)
     // Expires with its first form: mistakes never prolong it.
     const until = earlier?.secret === secret ? earlier.until : page.clock.now() + keepSecretsForMs
     return [[name, page.seal('form').close({ secret, until } satisfies KeptSecret, context)]]
