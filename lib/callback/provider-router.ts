@@ -123,7 +123,8 @@ function startHandler(connection: ProviderConnection, modules: CallbackModules):
     if (connection.health && req.query.anyway === undefined) {
       const enabled = await providersTable.listEnabled(portal, { limit: 9 })
       const others = enabled.filter(({ id }) => id !== provider.id)
-      return await signIn.refusals.warnOfOutage(req, res, { provider, returnTo, reauthentication, others })
+      const context = { portal, provider, returnTo, reauthentication }
+      return await signIn.refusals.warnOfOutage(req, res, context, others)
     }
     try {
       // The query only says that an account is to be proved. The sealed cookie says for which registration.

@@ -109,30 +109,23 @@ export class Refusals {
   async warnOfOutage(
     req: Request,
     res: Response,
-    {
-      provider,
-      returnTo,
-      reauthentication,
-      others,
-    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { provider: Provider; others: Provider[] },
+    { provider, returnTo, reauthentication }: RefusalContext & { provider: Provider },
+    others: readonly Provider[],
   ): Promise<void> {
     const { homePath, urls } = this.#core
     const given = Object.entries(req.query).filter(([, value]) => typeof value === 'string')
     const same = Object.fromEntries(given) as Record<string, string>
     const query = { returnTo, ...reauthenticationQuery(reauthentication) }
     const start = `/login/${provider.slug}`
-    const retry: NextStep[] = [{ label: 'tryAgain', href: urls.path(start, same) }]
-    const onward: NextStep[] = [{ label: 'continueAnyway', href: urls.path(start, { ...same, anyway: '1' }) }]
-    const another: NextStep[] =
-      others.length > 0 ? [{ label: 'anotherWay', href: urls.path('/login', query) }] : []
+    const retry: NextStep = { label: 'tryAgain', href: urls.path(start, same) }
+    const onward: NextStep = { label: 'continueAnyway', href: urls.path(start, { ...same, anyway: '1' }) }
+    const another: NextStep = { label: 'anotherWay', href: urls.path('/login', query) }
     const works = others.some(({ health, showOnPicker }) => showOnPicker && !health)
+    const steps = works ? [another, onward] : [retry, onward, ...(others.length > 0 ? [another] : [])]
     const problem = new PortalSsoError('provider_unavailable', 'the last probe found a fault')
     await this.#pages.problem(req, res, problem, {
       reference: undefined,
-      nextSteps: [
-        ...(works ? [...another, ...onward] : [...retry, ...onward, ...another]),
-        ...(req.user ? [{ label: 'home', href: homePath } as const] : []),
-      ],
+      nextSteps: [...steps, ...(req.user ? [{ label: 'home', href: homePath } as const] : [])],
       placeholders: { provider: providerName(provider, this.#pages.locale(req)) },
     })
   }
