@@ -140,8 +140,8 @@ export interface AdminConsentEvent extends EventFields<'admin-consent'> {
 
 /** A provider was connected. */
 export interface ProviderConnectedEvent extends ProviderEventFields<'provider-connected'> {
-  /** `enabled` is `true` or `false`. `testSignIn: 'overridden'`: it was enabled without a test sign-in. */
-  detail: { issuer: string; enabled: string; testSignIn?: 'overridden' | undefined }
+  /** `testSignIn: 'overridden'`: it was enabled without a test sign-in. */
+  detail: { issuer: string; enabled: boolean; testSignIn?: 'overridden' | undefined }
 }
 
 /** Settings or the state of a provider changed. */
@@ -189,7 +189,7 @@ export interface SecretsRotatedEvent extends EventFields<'secrets-rotated'> {
   /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
   /** Number of providers. */
-  detail: { providers: string }
+  detail: { providers: number }
 }
 
 /** A retirement was scheduled. Cancelling it is a `provider-changed`. */

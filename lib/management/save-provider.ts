@@ -156,7 +156,7 @@ export async function connectProvider(
   }
   // An enabled one has had no test sign-in yet.
   const overridden = enabled && { testSignIn: 'overridden' as const }
-  const detail = { issuer: provider.issuer, enabled: String(enabled), ...overridden }
+  const detail = { issuer: provider.issuer, enabled, ...overridden }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
   return provider
 }
