@@ -19,6 +19,10 @@ export interface RedisLike extends RedisCounter {
   del(keys: string[]): Promise<unknown>
   /** Redis command EXPIRE. */
   expire(key: string, seconds: number): Promise<unknown>
+  /** As of an `EventEmitter`. */
+  listenerCount?(event: 'error'): number
+  /** As of an `EventEmitter`. */
+  on?(event: 'error', listener: () => void): unknown
 }
 
 const probeTimeoutMs = 2 * SECOND
@@ -33,6 +37,8 @@ const expected =
  */
 export async function assertRedisClient(redis: RedisLike, logger: Logger, prefix: string): Promise<void> {
   const key = `${prefix}probe:${randomUUID()}`
+  // Node.js would end the process at the first lost connection. The circuit breaker reports outages.
+  if (redis.listenerCount?.('error') === 0) redis.on?.('error', () => {})
   try {
     const expiration = { type: 'EX', value: 60 } as const
     await withTimeout(probeTimeoutMs, redis.set(key, '1', { expiration }))
