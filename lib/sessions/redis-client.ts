@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { ConfigurationError, describeError, isConnectionError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -19,10 +20,6 @@ export interface RedisLike extends RedisCounter {
   del(keys: string[]): Promise<unknown>
   /** Redis command EXPIRE. */
   expire(key: string, seconds: number): Promise<unknown>
-  /** As of an `EventEmitter`. */
-  listenerCount?(event: 'error'): number
-  /** As of an `EventEmitter`. */
-  on?(event: 'error', listener: () => void): unknown
 }
 
 const probeTimeoutMs = 2 * SECOND
@@ -38,7 +35,7 @@ const expected =
 export async function assertRedisClient(redis: RedisLike, logger: Logger, prefix: string): Promise<void> {
   const key = `${prefix}probe:${randomUUID()}`
   // Node.js would end the process at the first lost connection. The circuit breaker reports outages.
-  if (redis.listenerCount?.('error') === 0) redis.on?.('error', () => {})
+  if (redis instanceof EventEmitter && redis.listenerCount('error') === 0) redis.on('error', () => {})
   try {
     const expiration = { type: 'EX', value: 60 } as const
     await withTimeout(probeTimeoutMs, redis.set(key, '1', { expiration }))
