@@ -216,7 +216,8 @@ export function examplesPage(): string {
   })
   const intro = [
     '# Examples',
-    'Complete applications. `npm run test:hosts` installs each of them with the packed plugin, and signs a user in and out. They read\ntheir settings from environment variables, and connect their provider at start, which a real portal leaves to its administrators.',
+    'Complete applications. `npm run test:hosts` installs each of them with the packed plugin, and signs a user in and out. They connect\ntheir provider at the first start, which a real portal leaves to its administrators. Their settings are environment variables. To\nuse the provider on your own machine, set these:',
+    '```sh\nexport BASE_URL=http://localhost:3000 PORT=3000 SSO_SECRET=$(openssl rand -base64 32)\nexport DATABASE_URL=postgres://localhost/portal REDIS_URL=redis://localhost:6379\nexport ISSUER=http://localhost:4000 CLIENT_ID=portal CLIENT_SECRET=only-for-this-machine\n```',
   ]
   return `${[...intro, ...sections].join('\n\n')}\n`
 }

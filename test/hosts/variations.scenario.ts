@@ -9,7 +9,7 @@ describeHost('variations', { title: 'with its own table of users', entry: 'own-u
 describeHost('variations', { title: 'with a page of its own', entry: 'own-page.js' }, (_host, running) => {
   it('shows its page instead of the one with the same name', async () => {
     const { body } = await new Visitor().get(`${running().url}/logout/done`)
-    expect(body).toContain('<h1>See you soon!</h1>\n<p>You are signed out of Portal.</p>')
+    expect(body).toMatch(/<h1>See you soon!<\/h1>\s+<p class="sso-lead">You are signed out of Portal\.<\/p>/)
   })
 })
 

@@ -1,14 +1,15 @@
 import { Provider } from 'oidc-provider'
 
-const portal = 'http://localhost:3000'
+const portals = ['http://localhost:3000', 'http://north.localhost:3000', 'http://south.localhost:3000']
 
 const provider = new Provider('http://localhost:4000', {
   clients: [
     {
       client_id: 'portal',
       client_secret: 'only-for-this-machine',
-      redirect_uris: [`${portal}/login/local/callback`],
-      post_logout_redirect_uris: [`${portal}/logout/done`],
+      // `local` is the provider's slug in README, and `acme` in the other examples.
+      redirect_uris: portals.flatMap((url) => [`${url}/login/local/callback`, `${url}/login/acme/callback`]),
+      post_logout_redirect_uris: portals.map((url) => `${url}/logout/done`),
     },
   ],
   claims: { email: ['email', 'email_verified'], profile: ['name'] },

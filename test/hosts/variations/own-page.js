@@ -12,13 +12,14 @@ const sso = await createPortalSso({
   redis,
   viewsDir: path.join(import.meta.dirname, 'views'),
 })
-await sso.providers.connect({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: ISSUER,
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-})
+if (!(await sso.providers.find('acme')))
+  await sso.providers.connect({
+    slug: 'acme',
+    displayName: 'Acme',
+    issuer: ISSUER,
+    clientId: CLIENT_ID,
+    clientSecret: CLIENT_SECRET,
+  })
 
 const app = express()
 app.use(sso.session())

@@ -38,13 +38,14 @@ const users = {
 
 const redis = await createClient({ url: REDIS_URL }).connect()
 const sso = await createPortalSso({ baseUrl: BASE_URL, secret: SSO_SECRET, database: knex, redis, users })
-await sso.providers.connect({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: ISSUER,
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-})
+if (!(await sso.providers.find('acme')))
+  await sso.providers.connect({
+    slug: 'acme',
+    displayName: 'Acme',
+    issuer: ISSUER,
+    clientId: CLIENT_ID,
+    clientSecret: CLIENT_SECRET,
+  })
 
 const app = express()
 app.use(sso.session())

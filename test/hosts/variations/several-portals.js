@@ -5,7 +5,7 @@ import { createClient } from 'redis'
 const { NORTH_URL, SOUTH_URL, SSO_SECRET, DATABASE_URL, REDIS_URL, ISSUER, CLIENT_ID, CLIENT_SECRET, PORT } =
   process.env
 
-// Such as https://north.example.com; on your own machine, http://north.localhost:3000.
+// Such as https://north.example.com. On your own machine: http://north.localhost:3000.
 const baseUrl = { north: NORTH_URL, south: SOUTH_URL }
 const portals = new Map(Object.entries(baseUrl).map(([portal, url]) => [new URL(url).hostname, portal]))
 
@@ -16,14 +16,17 @@ const sso = await createPortalSso({
   database: DATABASE_URL,
   redis: await createClient({ url: REDIS_URL }).connect(),
 })
-for (const portal of portals.values())
-  await sso.portal(portal).providers.connect({
-    slug: 'acme',
-    displayName: 'Acme',
-    issuer: ISSUER,
-    clientId: CLIENT_ID,
-    clientSecret: CLIENT_SECRET,
-  })
+for (const portal of portals.values()) {
+  const { providers } = sso.portal(portal)
+  if (!(await providers.find('acme')))
+    await providers.connect({
+      slug: 'acme',
+      displayName: 'Acme',
+      issuer: ISSUER,
+      clientId: CLIENT_ID,
+      clientSecret: CLIENT_SECRET,
+    })
+}
 
 const app = express()
 app.use(sso.session())
