@@ -53,6 +53,11 @@ const steps: Record<string, Step> = {
   end: (_req, res) => void (res.writableEnded || res.end('e')),
   'end with length': (_req, res) => void (res.headersSent || res.writableEnded || res.send('ended')),
   'end empty': (_req, res) => void (res.writableEnded || res.end()),
+  'store fails': (_req, _res, sessions) => {
+    sessions.set = () => {
+      throw new Error('of the store')
+    }
+  },
   'other request deletes': (_req, _res, sessions) => sessions.clear(),
   'other request writes': (_req, _res, sessions) => {
     for (const [key, text] of sessions) sessions.set(key, JSON.stringify({ ...JSON.parse(text), other: 1 }))
@@ -138,6 +143,7 @@ async function startHost(
     },
     async request(all: readonly string[]) {
       names = all
+      Reflect.deleteProperty(sessions, 'set')
       if (isVerifiedEachTime) openSession = create()
       const res = await new Promise<IncomingMessage>((done, fail) =>
         httpGet({ port, headers: { cookie, connection: 'close' }, timeout: 2000 }, done).on('error', fail),
