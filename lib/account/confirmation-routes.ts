@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
+import type { CodeFailure } from '../events/event-types.ts'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
 import { type Provider, providerName } from '../providers/provider.ts'
@@ -104,7 +105,7 @@ export function confirmationRoutes(
     clientAddress: req.ip,
   })
 
-  const record = (req: Request, current: Step, reason?: string) =>
+  const record = (req: Request, current: Step, reason?: CodeFailure) =>
     events.record(
       reason === undefined
         ? { kind: 'email-verified', ...eventFields(req, current) }

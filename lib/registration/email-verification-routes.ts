@@ -1,4 +1,5 @@
 import { type Request, type Response, Router } from 'express'
+import type { CodeFailure } from '../events/event-types.ts'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
 import { providerName } from '../providers/provider.ts'
@@ -169,9 +170,9 @@ export function emailVerificationRoutes(
 
 type Outcome =
   | { kind: 'email-code-sent' | 'email-verified' }
-  | { kind: 'email-code-failed'; detail: { reason: string } }
+  | { kind: 'email-code-failed'; detail: { reason: CodeFailure } }
 
-function failure(reason: string): Outcome {
+function failure(reason: CodeFailure): Outcome {
   return { kind: 'email-code-failed', detail: { reason } }
 }
 

@@ -183,6 +183,8 @@ describe('a provider that fails', () => {
   it('leaves no row when it is disabled, changed or removed', async () => {
     await recordOutage()
     await portal.sso.providers.update('acme', { displayName: 'Acme Corporation' })
+    expect(await rows()).toHaveLength(1)
+    await portal.sso.providers.update('acme', { prompt: 'login' })
     expect(await rows()).toEqual([])
     await recordOutage()
     await portal.sso.providers.disable('acme')
