@@ -66,6 +66,9 @@
     if (persisted) release()
   })
 
+  // Typing replaces a wrong code.
+  document.querySelector('.sso-input-code[aria-invalid]')?.select()
+
   // The button waits as the server does.
   for (const wait of document.querySelectorAll('[data-wait]')) {
     const button = wait.closest('form').querySelector('button')
