@@ -300,7 +300,7 @@ describe('registration is refused', () => {
     expect(seen.status).toBe(403)
     expect(portal.logs.at(-1)!.fields.code).toBe('registration_closed')
     expect(seen.body).toContain(
-      'contact <bdi><a class="sso-link" href="mailto:it@acme.example">it@acme.example</a></bdi>.</p>',
+      'contact <bdi><a href="mailto:it@acme.example">it@acme.example</a></bdi>.</p>',
     )
     await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
     expect((await toForm()).url).toBe(`${portal.url}/portal/new`)
