@@ -66,7 +66,7 @@ const sentences: { readonly [Kind in EventKind]?: (detail: Detail) => readonly s
     `${outcome === 'granted' ? 'Granted' : 'Refused'}${typeof tenant === 'string' ? ` for the tenant ${tenant}, as the browser reported` : ''}.`,
   ],
   'provider-connected': ({ issuer, enabled, testSignIn }) => [
-    enabled === 'true' ? 'Enabled.' : 'Saved as a draft.',
+    enabled === true ? 'Enabled.' : 'Saved as a draft.',
     ...(testSignIn === 'overridden' ? ['Enabled without a test sign-in.'] : []),
     `Issuer: ${String(issuer)}`,
   ],
