@@ -1,4 +1,4 @@
-import { constants, KeyObject, verify as verifySignature } from 'node:crypto'
+import { constants, KeyObject, verify as verifySignature, type webcrypto } from 'node:crypto'
 import {
   type CompactJWSHeaderParameters,
   type CompactVerifyGetKey,
@@ -176,8 +176,8 @@ async function verifyRs256(
   const [encoded = '', payload = '', signature = ''] = token.split('.')
   const header = decodeProtectedHeader(token) as CompactJWSHeaderParameters
   if (header.alg !== 'RS256' || 'crit' in header || 'b64' in header) return undefined
-  const key = (await resolver(header, { protected: encoded, payload, signature })) as CryptoKey
-  const { name, hash, modulusLength = 0 } = key.algorithm as Partial<RsaHashedKeyAlgorithm>
+  const key = (await resolver(header, { protected: encoded, payload, signature })) as webcrypto.CryptoKey
+  const { name, hash, modulusLength = 0 } = key.algorithm as Partial<webcrypto.RsaHashedKeyAlgorithm>
   const isRs256 = name === 'RSASSA-PKCS1-v1_5' && hash?.name === 'SHA-256' && key.usages.includes('verify')
   if (!isRs256 || modulusLength < 2048 || modulusLength > maxModulusBits) return undefined
   const publicKey = { key: KeyObject.from(key), padding: constants.RSA_PKCS1_PADDING }
