@@ -1,20 +1,37 @@
 import { Argument, Option } from 'commander'
 import type * as z from 'zod'
+import { trustChoices } from '../../admin/form.ts'
 import type { ProviderInput } from '../../management/provider-input.ts'
 import { providerUrls } from '../../management/provider-urls.ts'
-import type { Preset } from '../../providers/presets/preset.ts'
+import { settingsOfTrust } from '../../oidc/vouches.ts'
+import type { Preset, TrustChoice } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../../providers/provider.ts'
 import { settings as settingsTable } from '../../providers/settings.ts'
 import { ConfigurationError, ManagementError } from '../../shared/errors.ts'
 import { type CommandContext, type PortalCommands, suggest } from '../command.ts'
-import { ask, atTerminal, confirm, type ReadResult } from '../input.ts'
+import { ask, atTerminal, choose, confirm, type ReadResult } from '../input.ts'
 import { checkText, print, printProgress, type Result } from '../output.ts'
 import { describeUrls, urlsByName } from './show.ts'
 import { testSignIn } from './test-sign-in.ts'
-import { type Flags, readSettings, settingOptions, withFlagNames } from './update.ts'
+import {
+  type Flags,
+  logoOption,
+  readLogoFlag,
+  readSettings,
+  settingOptions,
+  withFlagNames,
+} from './update.ts'
 
-type AddContext = CommandContext<Flags & { slug?: string; disabled?: boolean; withoutTestSignIn?: boolean }>
+interface AddFlags extends Flags {
+  slug?: string
+  trust?: string
+  logo?: string
+  disabled?: boolean
+  withoutTestSignIn?: boolean
+}
+
+type AddContext = CommandContext<AddFlags>
 
 export const addCommands: PortalCommands = {
   add: {
@@ -22,7 +39,7 @@ export const addCommands: PortalCommands = {
     examples: [
       'providers add',
       'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
-      'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-test-sign-in',
+      'providers add --slug acme --issuer https://id.acme.com --client-id portal --trust domains --email-domain acme.com --logo acme.png',
     ],
     notes: `
 You are asked for missing values. The client secret is never an argument: you are asked for it, or it is read from
@@ -33,14 +50,26 @@ You are asked for missing values. The client secret is never an argument: you ar
     get otherOptions() {
       const options = [
         new Option('--slug <slug>', 'name in URLs: /login/<slug>'),
+        trustOption(),
         ...settingOptions(),
         new Option('--disabled', 'only save it as a draft'),
         new Option('--without-test-sign-in', 'enable without a test sign-in (logged)'),
       ]
       return [...options, ...questionOptions(options)]
     },
+    options: logoOption,
     run: add,
   },
+}
+
+const trustQuestion = 'Whose addresses do you trust?'
+
+function trustOption(): Option {
+  const all = presets.flatMap(trustChoices)
+  const labels = all.map(({ value, label }) => `${value}: ${label}`)
+  return new Option('--trust <answer>', `${trustQuestion} ${[...new Set(labels)].join('; ')}`).choices([
+    ...new Set(all.map(({ value }) => value)),
+  ])
 }
 
 function questionOptions(existing: Option[]): Option[] {
@@ -59,6 +88,7 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   if (interactive)
     print([`${displayName}. The guide is docs/providers/${name}.md in this package.`, ...hints].join('\n  '))
   const settings = await readSettings(flags)
+  const logo = await readLogoFlag(flags.logo)
   if (!atTerminal()) checkComplete(context, preset, settings)
   const slug = flags.slug ?? (await askSlug(context, preset))
   const { clientAuthentication } = { ...defaults, ...settings }
@@ -68,6 +98,7 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   const enabled = flags.withoutTestSignIn === true && !flags.disabled
   const answers = answersIn(flags)
   await connect(context, preset, { ...settings, slug, preset: name, answers, clientAuthentication, enabled })
+  if (logo) await providers.setLogo(slug, logo, { actor: context.actor })
   const provider = await providers.get(slug)
   if (!flags.json) for (const check of provider.lastTest?.checks ?? []) print(checkText(check))
   const testPassed = interactive && !enabled && !flags.disabled && (await offerTestSignIn(context, slug))
@@ -133,10 +164,12 @@ async function askSlug({ providers }: AddContext, preset: Preset): Promise<strin
 /** Connects the provider. A script tries once; at a terminal the user can correct the answers. */
 async function connect(context: AddContext, preset: Preset, input: ProviderInput): Promise<void> {
   const { providers, actor, flags } = context
+  let trust: Partial<ProviderInput> | undefined
   for (let answers = await askMissing(preset, input); ; answers = await askMissing(preset, input, answers)) {
+    trust ??= await readTrust(context, preset, input)
     printProgress(flags, 'Testing the provider …')
     try {
-      await withFlagNames(providers.connect({ ...input, ...answers }, { actor }))
+      await withFlagNames(providers.connect({ ...input, ...answers, ...trust }, { actor }))
       return
     } catch (error) {
       if (!isInteractive(context) || !(error instanceof ManagementError)) throw error
@@ -145,6 +178,47 @@ async function connect(context: AddContext, preset: Preset, input: ProviderInput
         throw new ConfigurationError('no provider was connected')
     }
   }
+}
+
+/**
+ * The settings that follow from the answer to "Whose addresses do you trust?", as in the form. Without an answer, as in a script that
+ * gives none, those of the flags count.
+ */
+async function readTrust(context: AddContext, preset: Preset, input: ProviderInput) {
+  const { trust } = context.flags
+  const { answers = {}, authorizationParameters, emailDomains, trustsEmail } = input
+  const isSet =
+    trustsEmail !== undefined || preset.asks.some((each) => each.askedAsTrust && each.name in answers)
+  if (trust !== undefined && isSet)
+    throw new ConfigurationError('--trust: the other flags already answer this')
+  if (isSet || (trust === undefined && !isInteractive(context))) return {}
+  const choices = trustChoices(preset)
+  const value = trust ?? (await choose({ question: trustQuestion, flag: '--trust' }, choices))
+  const choice = choices.find((each) => each.value === value)
+  if (!choice) {
+    const known = choices.map((each) => each.value).join(', ')
+    throw new ConfigurationError(`--trust: the answers for ${preset.displayName} are ${known}`)
+  }
+  const listed = choice.domains === 'none' || emailDomains ? emailDomains : await askDomains(context, choice)
+  if (choice.domains === 'none' && listed)
+    throw new ConfigurationError(`--trust ${value}: leave out --email-domain`)
+  if (choice.domains === 'required' && !listed?.length)
+    throw new ConfigurationError(`--trust ${value}: give --email-domain`)
+  return settingsOfTrust(choice, listed ?? [], { authorizationParameters: authorizationParameters ?? {} })
+}
+
+async function askDomains(context: AddContext, { domains }: TrustChoice): Promise<string[] | undefined> {
+  if (!isInteractive(context)) return undefined
+  const { schema, label, example } = settingsTable.emailDomains
+  const read = (text: string) => {
+    const { data, error } = schema.safeParse(text.split(/[\s,;]+/).filter(Boolean))
+    return error ? { wrong: error.issues[0]?.message ?? 'enter a domain' } : { answer: data.join(' ') }
+  }
+  const isOptional = domains === 'optional'
+  const hint = isOptional ? 'empty: any domain' : undefined
+  const defaultAnswer = isOptional ? '' : undefined
+  const answer = await ask({ question: label, flag: '--email-domain', hint, example, defaultAnswer, read })
+  return answer.split(' ').filter(Boolean)
 }
 
 /** `answers`: those from which the preset builds the issuer. */
@@ -188,8 +262,8 @@ async function askQuestions(
   previous: Record<string, string> = {},
 ): Promise<Record<string, string>> {
   const answers = { ...given }
-  for (const { name, label, hint, example, required = true, read } of preset.asks) {
-    if (name in given || (!required && !atTerminal())) continue
+  for (const { name, label, hint, example, required = true, askedAsTrust, read } of preset.asks) {
+    if (name in given || askedAsTrust || (!required && !atTerminal())) continue
     const defaultAnswer = previous[name] ?? (required ? undefined : '')
     answers[name] = await ask({ question: label, flag: `--${name}`, hint, example, read, defaultAnswer })
   }
