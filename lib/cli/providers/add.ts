@@ -1,25 +1,26 @@
 import { Argument, Option } from 'commander'
 import type * as z from 'zod'
-import { trustChoices } from '../../admin/form.ts'
 import type { ProviderInput } from '../../management/provider-input.ts'
 import { providerUrls } from '../../management/provider-urls.ts'
-import { settingsOfTrust } from '../../oidc/vouches.ts'
-import type { Preset, TrustChoice } from '../../providers/presets/preset.ts'
+import type { Preset } from '../../providers/presets/preset.ts'
 import { presetOf, presets } from '../../providers/presets/presets.ts'
 import { type Provider, slugSchema } from '../../providers/provider.ts'
 import { settings as settingsTable } from '../../providers/settings.ts'
 import { ConfigurationError, ManagementError } from '../../shared/errors.ts'
 import { type CommandContext, type PortalCommands, suggest } from '../command.ts'
-import { ask, atTerminal, choose, confirm, type ReadResult } from '../input.ts'
+import { ask, atTerminal, confirm, type ReadResult } from '../input.ts'
 import { checkText, print, printProgress, type Result } from '../output.ts'
 import { describeUrls, urlsByName } from './show.ts'
 import { testSignIn } from './test-sign-in.ts'
 import {
   type Flags,
+  isInteractive,
   logoOption,
   readLogoFlag,
   readSettings,
+  resolveTrust,
   settingOptions,
+  trustOption,
   withFlagNames,
 } from './update.ts'
 
@@ -39,7 +40,7 @@ export const addCommands: PortalCommands = {
     examples: [
       'providers add',
       'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
-      'providers add --slug acme --issuer https://id.acme.com --client-id portal --trust domains --email-domain acme.com --logo acme.png',
+      'providers add --slug acme --issuer https://id.acme.com --client-id portal --trust confirmed --logo acme.png',
     ],
     notes: `
 You are asked for missing values. The client secret is never an argument: you are asked for it, or it is read from
@@ -60,16 +61,6 @@ You are asked for missing values. The client secret is never an argument: you ar
     options: logoOption,
     run: add,
   },
-}
-
-const trustQuestion = 'Whose addresses do you trust?'
-
-function trustOption(): Option {
-  const all = presets.flatMap(trustChoices)
-  const labels = all.map(({ value, label }) => `${value}: ${label}`)
-  return new Option('--trust <answer>', `${trustQuestion} ${[...new Set(labels)].join('; ')}`).choices([
-    ...new Set(all.map(({ value }) => value)),
-  ])
 }
 
 function questionOptions(existing: Option[]): Option[] {
@@ -128,8 +119,6 @@ function checkComplete({ flags }: AddContext, preset: Preset, settings: Partial<
   if (missing.length > 0) throw new ConfigurationError(`give ${missing.join(', ')}`)
 }
 
-const isInteractive = ({ flags }: CommandContext) => atTerminal() && !flags.json
-
 /** Answers for any preset: `connect` reports those that this preset does not ask for. */
 function answersIn(flags: Flags): Record<string, string> {
   const answers: Record<string, string> = {}
@@ -166,7 +155,7 @@ async function connect(context: AddContext, preset: Preset, input: ProviderInput
   const { providers, actor, flags } = context
   let trust: Partial<ProviderInput> | undefined
   for (let answers = await askMissing(preset, input); ; answers = await askMissing(preset, input, answers)) {
-    trust ??= await readTrust(context, preset, input)
+    trust ??= await resolveTrust(context, preset, input)
     printProgress(flags, 'Testing the provider …')
     try {
       await withFlagNames(providers.connect({ ...input, ...answers, ...trust }, { actor }))
@@ -178,47 +167,6 @@ async function connect(context: AddContext, preset: Preset, input: ProviderInput
         throw new ConfigurationError('no provider was connected')
     }
   }
-}
-
-/**
- * The settings that follow from the answer to "Whose addresses do you trust?", as in the form. Without an answer, as in a script that
- * gives none, those of the flags count.
- */
-async function readTrust(context: AddContext, preset: Preset, input: ProviderInput) {
-  const { trust } = context.flags
-  const { answers = {}, authorizationParameters, emailDomains, trustsEmail } = input
-  const isSet =
-    trustsEmail !== undefined || preset.asks.some((each) => each.askedAsTrust && each.name in answers)
-  if (trust !== undefined && isSet)
-    throw new ConfigurationError('--trust: the other flags already answer this')
-  if (isSet || (trust === undefined && !isInteractive(context))) return {}
-  const choices = trustChoices(preset)
-  const value = trust ?? (await choose({ question: trustQuestion, flag: '--trust' }, choices))
-  const choice = choices.find((each) => each.value === value)
-  if (!choice) {
-    const known = choices.map((each) => each.value).join(', ')
-    throw new ConfigurationError(`--trust: the answers for ${preset.displayName} are ${known}`)
-  }
-  const listed = choice.domains === 'none' || emailDomains ? emailDomains : await askDomains(context, choice)
-  if (choice.domains === 'none' && listed)
-    throw new ConfigurationError(`--trust ${value}: leave out --email-domain`)
-  if (choice.domains === 'required' && !listed?.length)
-    throw new ConfigurationError(`--trust ${value}: give --email-domain`)
-  return settingsOfTrust(choice, listed ?? [], { authorizationParameters: authorizationParameters ?? {} })
-}
-
-async function askDomains(context: AddContext, { domains }: TrustChoice): Promise<string[] | undefined> {
-  if (!isInteractive(context)) return undefined
-  const { schema, label, example } = settingsTable.emailDomains
-  const read = (text: string) => {
-    const { data, error } = schema.safeParse(text.split(/[\s,;]+/).filter(Boolean))
-    return error ? { wrong: error.issues[0]?.message ?? 'enter a domain' } : { answer: data.join(' ') }
-  }
-  const isOptional = domains === 'optional'
-  const hint = isOptional ? 'empty: any domain' : undefined
-  const defaultAnswer = isOptional ? '' : undefined
-  const answer = await ask({ question: label, flag: '--email-domain', hint, example, defaultAnswer, read })
-  return answer.split(' ').filter(Boolean)
 }
 
 /** `answers`: those from which the preset builds the issuer. */
