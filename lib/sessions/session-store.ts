@@ -174,6 +174,7 @@ export class TimeLimitedRedisStore extends RedisStore {
   async read(req: Request, sid: string): Promise<{ text: string; cookie: unknown }> {
     const text = String((await this.#client.get(this.#keyPrefix + sid)) ?? null)
     const data = JSON.parse(text) as SessionData | null
+    // The session replaces it in `data`.
     const cookie = data?.cookie
     if (data) this.createSession(Object.assign(req, { sessionID: sid }), data)
     return { text, cookie }
@@ -358,56 +359,50 @@ function openOnDemand(
     store.read(req, sid).then(
       ({ text, cookie }) => {
         if (!req.session) return store.openRead(text, () => open(req, res, next))
-        const isUnchanged = isUnchangedSince(store, req, { text, cookie })
         const reportError = (error?: unknown) => error !== undefined && next(error)
-        openBeforeResponse(res, isUnchanged, () => store.openRead(text, () => open(req, res, reportError)))
+        const openRead = () => store.openRead(text, () => open(req, res, reportError))
+        openBeforeResponse(store, res, { text, cookie }, openRead)
         next()
       },
-      (cause: unknown) => {
-        req.sessionID = ''
-        next(storeFailure(cause))
-      },
+      (cause: unknown) => next(storeFailure(cause)),
     )
   }
 }
 
-/** @returns true if the request's session still has the content `text`, and need not be renewed */
-function isUnchangedSince(
+/**
+ * Runs `open` before the headers are sent, or at the end of the response, if the session no longer is `text`, or must be renewed.
+ *
+ * @param open runs express-session, which wraps the functions that the response has now, before those of later middleware
+ */
+function openBeforeResponse(
   store: TimeLimitedRedisStore,
-  req: Request,
+  res: Response,
   { text, cookie }: { text: string; cookie: unknown },
-): () => boolean {
+  open: () => void,
+): void {
+  const { req } = res
   const loaded = req.session
-  return () => {
+  let functions = functionsOf(res)
+  let opened: Session | undefined
+  let hasEnded = false
+  const isUnchanged = () => {
     const { session, sessionID } = req
     if (session !== loaded || session.id !== sessionID || store.isDue(sessionID, session, Date.now()))
       return false
     // express-session ignores the expiry of the cookie, too.
     return JSON.stringify({ ...withFullJson(session), cookie }) === text
   }
-}
-
-/**
- * @param isUnchanged is called before the headers are sent, and at the end of the response
- * @param open runs express-session, which wraps the functions that the response has now, before those of later middleware
- */
-function openBeforeResponse(res: Response, isUnchanged: () => boolean, open: () => void): void {
-  const loaded = res.req.session
-  let functions = { end: res.end, write: res.write, writeHead: res.writeHead }
-  let opened: Session | undefined
-  let hasEnded = false
   const openNow = (): Session => {
-    const [{ session, sessionID }, { end, write, writeHead }] = [res.req, res]
+    const [{ session, sessionID }, later] = [req, functionsOf(res)]
     Object.assign(res, functions)
-    Object.assign(res.req, { session: undefined })
+    Object.assign(req, { session: undefined })
     open()
-    functions = { end: res.end, write: res.write, writeHead: res.writeHead }
-    Object.assign(res, { end, write, writeHead })
+    functions = functionsOf(res)
     // express-session opens none for `OPTIONS *`.
-    const own = res.req.session ?? (Object.getPrototypeOf(loaded) as Session)
-    Object.assign(res.req, { session, sessionID })
-    opened = own
-    return own
+    opened = req.session ?? (Object.getPrototypeOf(loaded) as Session)
+    Object.assign(res, later)
+    Object.assign(req, { session, sessionID })
+    return opened
   }
   // express-session compares the session with what these have written or read last.
   for (const name of ['save', 'reload'] as const) {
@@ -428,6 +423,8 @@ function openBeforeResponse(res: Response, isUnchanged: () => boolean, open: () 
     return Reflect.apply(functions.writeHead, res, parameters)
   }
 }
+
+const functionsOf = ({ end, write, writeHead }: Response) => ({ end, write, writeHead })
 
 const opener = Symbol('opener')
 
