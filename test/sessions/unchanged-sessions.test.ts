@@ -228,5 +228,5 @@ describe('a session whose cookie was verified before', () => {
       expect(await host.request([])).toMatchObject({ status: 500, body: 'error' })
     }
     host.close()
-  })
+  }, 10_000)
 })
