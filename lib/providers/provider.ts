@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import type { Phrase } from '../shared/phrase.ts'
 import type { StoredSettings } from './settings.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. Its secrets are not part of it and never leave the table. */
@@ -78,6 +79,8 @@ export interface Check {
   message: string
   /** Advice for the administrator. */
   hint?: string
+  /** Of those texts that have values, the text with its values apart, so that pages can translate it. @internal */
+  phrases?: { message?: Phrase; hint?: Phrase }
 }
 
 /** The text for the language of a page or mail. `pt-BR` also accepts `pt`, and `pt` the first of its regions. */
