@@ -203,7 +203,7 @@ function adminTexts(): i18n {
 
 const numberFormats = new Map<string, Intl.NumberFormat>()
 
-function numberFormat(lang: string): Intl.NumberFormat {
+export function numberFormat(lang: string): Intl.NumberFormat {
   const known = numberFormats.get(lang)
   if (known) return known
   const format = new Intl.NumberFormat(lang === 'en' ? 'en-GB' : lang, { numberingSystem: 'latn' })
