@@ -13,7 +13,7 @@ import {
   settingNamesWhere,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { type AdminText, Phrase, phrase } from '../shared/phrase.ts'
+import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { MINUTE } from '../shared/time.ts'
 import { type AdminRequest, showPage, textOf } from './admin-request.ts'
@@ -131,10 +131,10 @@ function toField(name: SettingName, setting: Setting): SettingField {
     section: setting.section ?? 'protocol',
     name,
     control,
-    missing: phrase('Fill in “{{field}}”.', { field: new Phrase(label, {}) }),
+    missing: phrase('Fill in “{{field}}”.', { field: asPhrase(label) }),
     wide: setting.wide ?? (['parameters', 'textarea', 'list'].includes(control) || undefined),
     options: choices && [
-      { value: '', label: new Phrase(emptyChoice, {}) },
+      { value: '', label: asPhrase(emptyChoice) },
       ...choices.map((value) => ({ value, label: describeChoice(value, effects) })),
     ],
     read(text) {
@@ -146,7 +146,7 @@ function toField(name: SettingName, setting: Setting): SettingField {
 
 function describeChoice(name: string, effects: Setting['effects']): AdminText {
   const effect = effects?.[name]
-  return effect ? phrase('{{name}}: {{value}}', { name, value: new Phrase(effect, {}) }) : name
+  return effect ? phrase('{{name}}: {{value}}', { name, value: asPhrase(effect) }) : name
 }
 
 const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> = {
@@ -216,7 +216,7 @@ export function readValue(schema: z.ZodType, entered: unknown): Reading {
   const [{ message, path } = { message: phrase('enter something else'), path: [] }] = error.issues
   if (!Array.isArray(entered) || typeof path[0] !== 'number') return { wrong: message }
   const value = String(entered[path[0]])
-  return { wrong: phrase('“{{value}}”: {{problem}}', { value, problem: new Phrase(message, {}) }) }
+  return { wrong: phrase('“{{value}}”: {{problem}}', { value, problem: asPhrase(message) }) }
 }
 
 function readParameters(schema: z.ZodType, text: string): Reading {

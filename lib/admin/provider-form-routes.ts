@@ -7,7 +7,7 @@ import { type Provider, slugSchema } from '../providers/provider.ts'
 import { type ClientAuthentication, emailDomain } from '../providers/setting-values.ts'
 import { isSecret, type ProviderChanges, type ProviderSettings } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { Phrase, phrase } from '../shared/phrase.ts'
+import { asPhrase, phrase } from '../shared/phrase.ts'
 import {
   type AdminHandler,
   type AdminRequest,
@@ -204,7 +204,7 @@ function questionsOf({ asks }: Preset): FormField[] {
     ...(hint && { hint }),
     ...(example && { example }),
     required,
-    missing: phrase('Fill in “{{field}}”.', { field: new Phrase(label, {}) }),
+    missing: phrase('Fill in “{{field}}”.', { field: asPhrase(label) }),
     read(text: string) {
       const reading = read(text)
       // `connect` reads the answer itself.

@@ -2,7 +2,7 @@ import { isTemplated, pinsTenants, tenantIn } from '../providers/issuer.ts'
 import type { TrustChoice } from '../providers/presets/preset.ts'
 import { splitEmailDomain } from '../providers/setting-values.ts'
 import type { StoredSettings } from '../providers/settings.ts'
-import { type AdminText, Phrase, phrase } from '../shared/phrase.ts'
+import { type AdminText, listed, Phrase, phrase } from '../shared/phrase.ts'
 import { domainOf } from '../users/email-address.ts'
 
 /** The settings that decide which addresses a provider vouches for. */
@@ -193,10 +193,9 @@ function domainLimit(provider: TrustSettings): Rule {
   const names = entries.map(({ domain, tenant }) =>
     tenant ? phrase('@{{domain}} from tenant {{tenant}}', { domain, tenant }) : `@${domain}`,
   )
-  const domains = names.reduce((first, second) => phrase('{{first}}, {{second}}', { first, second }))
   return {
     condition: 'domain',
-    text: phrase('{{addresses}} of {{domains}} only', { domains }),
+    text: phrase('{{addresses}} of {{domains}} only', { domains: listed(names) }),
     holds({ email, idClaims }) {
       const ownTenant = preset === 'entra' ? (idClaims.tid ?? tenantIn(issuer)) : undefined
       return entries.some(
@@ -206,9 +205,10 @@ function domainLimit(provider: TrustSettings): Rule {
   }
 }
 
-function either([first = '', ...others]: readonly string[]): AdminText {
+/** From outside: never translated. */
+function alternatives([first = '', ...others]: readonly string[]): AdminText {
   return others.reduce<AdminText>(
-    (list, name) => phrase('{{first}} or {{name}}', { first: list, name }),
+    (list, next) => phrase('{{first}} or {{next}}', { first: list, next }),
     first,
   )
 }
@@ -220,7 +220,7 @@ function either([first = '', ...others]: readonly string[]): AdminText {
 function organizationLimit({ organizationValues: values }: TrustSettings, claim: string): Rule {
   return {
     condition: 'organization',
-    text: phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values: either(values) }),
+    text: phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values: alternatives(values) }),
     claim,
     holds: (address) => [claimOf(address, claim)].flat().some((value) => values.includes(value as string)),
   }
@@ -231,7 +231,7 @@ function googleLimit(provider: TrustSettings): Rule {
   const domains = listedDomains(provider).map(({ domain }) => domain)
   const isAnyDomain = domains.length === 0
   const workspaces = domains.filter((domain) => domain !== 'gmail.com')
-  const [claim, values] = ['hd', either(workspaces)]
+  const [claim, values] = ['hd', alternatives(workspaces)]
   let text = phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values })
   if (workspaces.length === 0) text = phrase('{{addresses}}, with {{claim}} or at gmail.com', { claim })
   else if (workspaces.length < domains.length)

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type AdminText, Phrase, phrase } from '../shared/phrase.ts'
+import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
 import { secretReference } from './secret-references.ts'
 import {
   acrValue,
@@ -539,8 +539,7 @@ type Say = (text: AdminText) => string
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
 function displayValue(value: unknown, effects: Setting['effects'], say: Say): string {
   const effect = effects?.[String(value)]
-  if (effect)
-    return say(phrase('{{name}}: {{value}}', { name: String(value), value: new Phrase(effect, {}) }))
+  if (effect) return say(phrase('{{name}}: {{value}}', { name: String(value), value: asPhrase(effect) }))
   if (typeof value === 'boolean') return value ? say(phrase('yes')) : say(phrase('no'))
   if (typeof value !== 'object' || value === null) return String(value ?? '') || '–'
   const parts = Array.isArray(value) ? value : Object.entries(value).map(([name, each]) => `${name}=${each}`)
