@@ -19,7 +19,7 @@ export function sanitizeText(text: string, maxLength = 1000): string {
 export function sentence(text: string): string {
   // Do not capitalise names such as `client_secret_basic`.
   const capitalised = text.replace(
-    /^[a-z]+(?=[\s,’'-])/,
+    /^\p{Ll}+(?=[\s,’'-])/u,
     (word) => word.charAt(0).toUpperCase() + word.slice(1),
   )
   const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')
