@@ -67,8 +67,8 @@ export function viewHelpers(locale: Locale) {
     moment: (at: string) => dateTime(locale, at),
     maxCounted,
     number,
-    upTo: (value: number, most = maxCounted.rows) =>
-      value < most ? number(value) : say('{{number}} or more', { number: most }),
+    upTo: (counted: number, most = maxCounted.rows) =>
+      counted < most ? number(counted) : say('{{number}} or more', { number: most }),
     sentence,
     checkName: (name: string) => say(checkName(name)),
   }

@@ -1418,7 +1418,7 @@ describe('the event log', () => {
     expect(statements.filter((sql) => /sso_users/.test(sql))).toHaveLength(1)
     const text = textOf(seen)
     expect(text).toContain('Signed in Acme ada & Sons ada@example.com')
-    expect(text).toContain('Account unlinked Acme grace & Sons grace@example.com for ada & Sons')
+    expect(text).toContain('Account unlinked Acme grace & Sons grace@example.com User: ada & Sons')
     expect(text).toContain('Sessions ended Acme Command line (root) 3 sessions ended.')
     expect(text).toContain('Signed in a deleted user')
     expect(seen.body).toContain(`href="/admin/sso/sessions?user=${grace}"`)
@@ -1440,7 +1440,7 @@ describe('the event log', () => {
     await write(Array.from({ length: 60 }, (_, at) => ({ user_id: `u${at}`, actor: `a${at}` })))
     const text = textOf(await page('/events'))
     expect(text).toContain('User One one@example.com')
-    expect(text).toContain('Signed in a27 for u27')
+    expect(text).toContain('Signed in a27 User: u27')
     expect(asked.length).toBeLessThanOrEqual(60)
   })
 
@@ -1478,6 +1478,21 @@ describe('the event log', () => {
     const text = textOf(await page('/events'))
     for (const each of words) expect(text).toContain(each)
     expect(text).not.toContain('{"')
+  })
+
+  it('points from the old value to the new one, also from right to left', async () => {
+    await open()
+    const detail = JSON.stringify({
+      change: 'displayName',
+      before: '{"displayName":"A"}',
+      after: '{"displayName":"B"}',
+    })
+    await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail }])
+    const seen = await page('/events?lang=ar')
+    expect(seen.body).toContain('<html lang="ar" dir="rtl">')
+    expect(textOf(seen)).toContain('A ← B')
+    // Beside Arabic letters, 2026-11-01 would be shown as 01-11-2026.
+    expect(seen.body).toMatch(/<time datetime="[^"]*" dir="ltr">2026-11-01/)
   })
 
   it.each([
