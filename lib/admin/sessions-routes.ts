@@ -171,7 +171,6 @@ async function showEnding(page: AdminRequest): Promise<void> {
     ...progress,
     title: say('Ending sessions'),
     here: 'sessions',
-    things: say('sessions ended'),
     backHref: href('/sessions'),
     back: say('Sessions'),
     refreshHref: href('/sessions/ending', { id }),

@@ -12,7 +12,7 @@ import {
   settingsSchema,
   settings as settingsTable,
 } from '../providers/settings.ts'
-import { type Issue, ManagementError } from '../shared/errors.ts'
+import { type Issue, issueAt, ManagementError } from '../shared/errors.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 
 /**
@@ -91,7 +91,7 @@ function readAnswers(preset: Preset, given: Record<string, string>): Record<stri
       continue
     }
     const outcome = read(answer)
-    if ('wrong' in outcome) issues.push({ path: name, message: outcome.wrong })
+    if ('wrong' in outcome) issues.push(issueAt(name, outcome.wrong))
     else answers[name] = outcome.answer
   }
   if (issues.length > 0) throw new ManagementError('invalid', issues)

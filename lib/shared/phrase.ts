@@ -28,3 +28,18 @@ export function phrase(text: string, values: PhraseValues): Phrase
 export function phrase(text: string, values?: PhraseValues): AdminText {
   return values ? new Phrase(text, values) : text
 }
+
+/** A text as a value of another phrase, which is then translated, too. */
+export function asPhrase(text: AdminText): Phrase {
+  return typeof text === 'string' ? new Phrase(text, {}) : text
+}
+
+/** A list within a sentence. */
+export function listed(texts: readonly AdminText[]): Phrase {
+  return texts.map(asPhrase).reduce((first, next) => phrase('{{first}}, {{next}}', { first, next }))
+}
+
+/** Alternatives within a sentence. */
+export function either(texts: readonly AdminText[]): Phrase {
+  return texts.map(asPhrase).reduce((first, next) => phrase('{{first}} or {{next}}', { first, next }))
+}
