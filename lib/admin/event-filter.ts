@@ -1,6 +1,7 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
 import { phrase } from '../shared/phrase.ts'
+import type { Say } from '../web/locale.ts'
 import { readFields } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
@@ -64,8 +65,8 @@ const fields = Object.entries(filters).map(([name, [pattern, wrong]]) => ({
 }))
 
 /** @param query `from` and `to` are days in UTC, both inclusive */
-export function parseFilter(query: unknown) {
-  const { values, errors, read } = readFields(query, fields)
+export function parseFilter(query: unknown, say?: Say) {
+  const { values, errors, read } = readFields(query, fields, say)
   const { kind, provider, user, reference, from, to, before } = read as Record<string, string | undefined>
   const filter: EventFilter = {
     kind: kind as EventKind | undefined,

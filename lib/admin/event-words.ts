@@ -144,10 +144,9 @@ function changeWords({ change, before, after, testSignIn }: Detail, { say }: Wor
   const [earlier, later] = [readJson(before), readJson(after)]
   const names = text.split(', ')
   return names.map((name) => {
-    const [label, value] = describeSetting(name, later[name])
-    const setting = say(label)
+    const [setting, value] = describeSetting(name, later[name], say)
     if (!(name in later)) return { value: say('{{setting}} changed.', { setting }) }
-    return { name: setting, before: describeSetting(name, earlier[name])[1], value }
+    return { name: setting, before: describeSetting(name, earlier[name], say)[1], value }
   })
 }
 

@@ -15,7 +15,7 @@ export const eventsRoutes: AdminRoutes = { 'GET /events': showEvents, 'GET /even
 
 async function showEvents(page: AdminRequest): Promise<void> {
   const { options, providers, req } = page
-  const { values, errors, filter } = parseFilter(req.query)
+  const { values, errors, filter } = parseFilter(req.query, page.say)
   const isInvalid = Object.keys(errors).length > 0
   const [{ events, next }, choices] = await Promise.all([
     isInvalid ? { events: [], next: undefined } : listEvents(page, filter),

@@ -3,7 +3,6 @@ import { providersPerPage } from '../providers/providers-table.ts'
 import { listLimit } from '../sessions/sessions-table.ts'
 import { CheckError, ManagementError } from '../shared/errors.ts'
 import { phrase } from '../shared/phrase.ts'
-import { sentence } from '../shared/sanitize-text.ts'
 import { withTimeout } from '../shared/time.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
@@ -18,6 +17,7 @@ import {
   showPage,
   textOf,
 } from './admin-request.ts'
+import { problemText } from './form.ts'
 import { waitForEndMs } from './providers-list-routes.ts'
 
 const pageSize = 50
@@ -44,8 +44,7 @@ function withErrorsOnForm(handle: AdminHandler): AdminHandler {
       await handle(page)
     } catch (error) {
       if (!(error instanceof ManagementError)) throw error
-      const problems = error.issues.map((issue) => sentence(page.say(issue.phrase ?? issue.message)))
-      await showForm(page, problems.join(' '))
+      await showForm(page, problemText(page, error))
     }
   }
 }
