@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { Phrase } from '../shared/phrase.ts'
+import { type Phrase, phrase } from '../shared/phrase.ts'
 import type { StoredSettings } from './settings.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. Its secrets are not part of it and never leave the table. */
@@ -126,5 +126,5 @@ export const slugPattern = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/
 
 export const slugSchema = z
   .string()
-  .regex(slugPattern, 'write 1 to 40 lower-case letters, digits and dashes, such as `acme`')
-  .refine((slug) => !reservedSlugs.includes(slug), 'this is a reserved word; choose another one')
+  .regex(slugPattern, phrase('write 1 to 40 lower-case letters, digits and dashes, such as `acme`'))
+  .refine((slug) => !reservedSlugs.includes(slug), phrase('this is a reserved word; choose another one'))
