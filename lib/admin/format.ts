@@ -3,7 +3,7 @@ import type { Provider } from '../providers/provider.ts'
 import { phrase } from '../shared/phrase.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { hueOf, monogramOf } from '../sign-in/picker-route.ts'
-import { dateFormat, type Locale } from '../web/locale.ts'
+import { dateFormat, type Locale, numberFormat } from '../web/locale.ts'
 
 /** Created on use, by language and style: each takes 15 ms. */
 const dateFormats = new Map<string, Intl.DateTimeFormat>()
@@ -60,13 +60,15 @@ function checkName(name: string): string {
 
 /** Functions of the administrators' templates, in the reader's language. */
 export function viewHelpers(locale: Locale) {
-  const { say } = locale
+  const { lang, say } = locale
+  const number = (value: number) => numberFormat(lang).format(value)
   return {
     day: (at: string) => day(locale, at),
     moment: (at: string) => dateTime(locale, at),
     maxCounted,
-    upTo: (number: number, most = maxCounted.rows) =>
-      number < most ? number.toLocaleString('en') : say('{{number}} or more', { number: most }),
+    number,
+    upTo: (counted: number, most = maxCounted.rows) =>
+      counted < most ? number(counted) : say('{{number}} or more', { number: most }),
     sentence,
     checkName: (name: string) => say(checkName(name)),
   }

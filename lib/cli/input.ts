@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises'
 import { PassThrough } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { ConfigurationError } from '../shared/errors.ts'
+import type { AdminText } from '../shared/phrase.ts'
 import { sanitizeForTerminal } from './output.ts'
 
 interface Prompt {
@@ -22,7 +23,7 @@ interface Prompt {
 }
 
 /** `wrong`: what to enter instead. The question is then repeated. */
-export type ReadResult = { answer: string } | { wrong: string }
+export type ReadResult = { answer: string } | { wrong: AdminText }
 
 export function atTerminal(): boolean {
   return process.stdin.isTTY === true

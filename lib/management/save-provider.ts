@@ -157,7 +157,7 @@ export async function connectProvider(
   // The admin pages and the command line show it.
   if (source === 'code' && !actor.startsWith('cli')) {
     const { description, warning } = describeVouching(provider)
-    const entry = { portal, provider: slug, vouchesFor: description, ...warning }
+    const entry = { portal, provider: slug, vouchesFor: String(description), ...warning }
     logger[warning ? 'warn' : 'info'](entry, 'a provider was connected')
   }
   // An enabled one has had no test sign-in yet.

@@ -53,20 +53,27 @@ export interface ProviderHealth {
   readonly fault: 'unreachable' | 'server-error' | 'unusable'
 }
 
-const endpointNames = {
-  metadata: 'the discovery document',
-  keys: 'the key set',
-  token: 'the token endpoint',
-} as const
-const faultNames = {
-  unreachable: 'cannot be reached',
-  'server-error': 'responds with a server error',
-  unusable: 'cannot be used for a sign-in',
+const faults = {
+  metadata: {
+    unreachable: phrase('the discovery document cannot be reached'),
+    'server-error': phrase('the discovery document responds with a server error'),
+    unusable: phrase('the discovery document cannot be used for a sign-in'),
+  },
+  keys: {
+    unreachable: phrase('the key set cannot be reached'),
+    'server-error': phrase('the key set responds with a server error'),
+    unusable: phrase('the key set cannot be used for a sign-in'),
+  },
+  token: {
+    unreachable: phrase('the token endpoint cannot be reached'),
+    'server-error': phrase('the token endpoint responds with a server error'),
+    unusable: phrase('the token endpoint cannot be used for a sign-in'),
+  },
 } as const
 
 /** The fault in words, for administrators: `the key set cannot be reached`. */
 export function describeHealth({ endpoint, fault }: ProviderHealth): string {
-  return `${endpointNames[endpoint]} ${faultNames[fault]}`
+  return faults[endpoint][fault]
 }
 
 /** One result of the connection test. */

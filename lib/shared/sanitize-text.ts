@@ -33,7 +33,7 @@ export function sanitizePhrase({ text, values }: Phrase, maxLength?: number): Ph
 export function sentence(text: string): string {
   // Do not capitalise names such as `client_secret_basic`.
   const capitalised = text.replace(
-    /^[a-z]+(?=[\s,’'-])/,
+    /^\p{Ll}+(?=[\s,’'-])/u,
     (word) => word.charAt(0).toUpperCase() + word.slice(1),
   )
   const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')

@@ -73,7 +73,10 @@ export class Locales {
 
   /** @returns the user's language; English without a request */
   resolve(req?: Request): Locale {
-    const lang = req ? (this.#chosen(req) ?? this.#accepted(req)) : 'en'
+    return this.#locale(req ? (this.#chosen(req) ?? this.#accepted(req)) : 'en')
+  }
+
+  #locale(lang: string): Locale {
     let locale = this.#locales.get(lang)
     if (!locale) {
       locale = this.#create(lang)
@@ -144,9 +147,9 @@ export class Locales {
     return this.languages.filter((lang) => bundled.includes(lang))
   }
 
-  /** @returns the administrator's language; English where it has no texts for them */
-  resolveForAdmin(req: Request): Locale {
-    const locale = this.resolve(req)
+  /** @returns the administrator's language, without a request the default one; English where it has no texts for them */
+  resolveForAdmin(req?: Request): Locale {
+    const locale = req ? this.resolve(req) : this.#locale(this.#options.defaultLocale)
     return this.forAdmin.includes(locale.lang) ? locale : this.resolve()
   }
 
@@ -203,7 +206,7 @@ function adminTexts(): i18n {
 
 const numberFormats = new Map<string, Intl.NumberFormat>()
 
-function numberFormat(lang: string): Intl.NumberFormat {
+export function numberFormat(lang: string): Intl.NumberFormat {
   const known = numberFormats.get(lang)
   if (known) return known
   const format = new Intl.NumberFormat(lang === 'en' ? 'en-GB' : lang, { numberingSystem: 'latn' })

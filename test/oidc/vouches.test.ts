@@ -81,7 +81,7 @@ describe('a description says for whom a provider vouches', () => {
     ],
   ])('%j', (settings, description, warning) => {
     const found = describeVouching({ ...acme, ...settings })
-    expect(found.description).toBe(description)
+    expect(String(found.description)).toBe(description)
     if (warning) expect(found.warning).toMatchObject({ reason: expect.stringMatching(warning) })
     else expect(found.warning).toBeUndefined()
   })

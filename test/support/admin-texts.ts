@@ -1,5 +1,8 @@
 import fs from 'node:fs'
 import path from 'node:path'
+import { remedies } from '../../lib/admin/remedies.ts'
+import { entraErrors } from '../../lib/providers/presets/entra.ts'
+import { oktaErrors } from '../../lib/providers/presets/okta.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { settingEntries } from '../../lib/providers/settings.ts'
 
@@ -22,7 +25,7 @@ function markedIn(text: string): string[] {
 }
 
 /** Texts of the tables that administrators read: every string under one of these names. */
-const shown = new Set(['label', 'hint', 'warning', 'emptyChoice', 'effects', 'hints', 'wrong'])
+const shown = new Set(['label', 'hint', 'cause', 'warning', 'emptyChoice', 'effects', 'hints', 'wrong'])
 
 function textsIn(value: unknown, isShown = false): string[] {
   if (typeof value === 'string') return isShown ? [value] : []
@@ -35,5 +38,6 @@ function textsIn(value: unknown, isShown = false): string[] {
 export function adminTexts(): Set<string> {
   const files = [...sourceFiles('lib', '.ts'), ...sourceFiles('views', '.ejs')]
   const settings = settingEntries().map(([, { schema, ...setting }]) => setting)
-  return new Set([...files.flatMap(([, text]) => markedIn(text)), ...textsIn(settings), ...textsIn(presets)])
+  const tables = [textsIn(settings), textsIn([presets, entraErrors, oktaErrors]), textsIn(remedies, true)]
+  return new Set([...files.flatMap(([, text]) => markedIn(text)), ...tables.flat()])
 }
