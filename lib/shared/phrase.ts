@@ -15,7 +15,10 @@ export class Phrase {
   }
 
   toString(): string {
-    return this.text.replace(/{{(\w+)}}/g, (_, name: string) => String(this.values[name]))
+    return this.text.replace(/{{(\w+)}}/g, (_, name: string) => {
+      const value = this.values[name]
+      return typeof value === 'number' ? value.toLocaleString('en-GB') : String(value)
+    })
   }
 }
 
