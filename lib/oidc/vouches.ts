@@ -33,8 +33,8 @@ export type Condition = 'verification' | 'domain' | 'organization'
 /** One condition with its text, so that a description always says what a sign-in does. */
 interface Rule {
   condition: Condition
-  /** of those after the first: what it adds to `addresses` */
-  text: Phrase
+  /** Of those after the first: what it adds to `addresses`. Not called at sign-ins. */
+  text(): Phrase
   /** the claim that decides, if UserInfo may contain it */
   claim?: string
   holds(address: ClaimedAddress): boolean
@@ -66,7 +66,7 @@ export interface Vouching {
 
 export function describeVouching(provider: TrustSettings): Vouching {
   const rules = rulesFor(provider)
-  const texts = rules.map(({ text }) => text)
+  const texts = rules.map((rule) => rule.text())
   const described = texts[0]?.text.startsWith('nobody') ? texts.slice(0, 1) : texts
   const organizationClaims = rules.flatMap(({ claim, condition }) =>
     condition === 'organization' ? (claim ?? []) : [],
@@ -111,7 +111,7 @@ function rulesFor(provider: TrustSettings): Rule[] {
   return rules
 }
 
-const nobody = phrase('nobody: users confirm their address with a code', {})
+const nobody = () => phrase('nobody: users confirm their address with a code', {})
 
 const verifiedBy = (claim: string, isLimited: boolean) =>
   isLimited
@@ -122,14 +122,14 @@ function verification({ emailClaim, emailDomains, trustsEmail }: TrustSettings):
   const condition = 'verification'
   const isLimited = emailDomains.length > 0
   if (trustsEmail) {
-    const text = isLimited ? phrase('addresses', {}) : phrase('every address', {})
+    const text = () => (isLimited ? phrase('addresses', {}) : phrase('every address', {}))
     return { condition, text, holds: () => true }
   }
   // Core 5.1: `email_verified` is about the claim `email` only. Some providers send it as text.
   if (emailClaim !== 'email') return { condition, text: nobody, holds: () => false }
   return {
     condition,
-    text: verifiedBy('email_verified', isLimited),
+    text: () => verifiedBy('email_verified', isLimited),
     // Core 5.4: with an access token, claims of the scope `email` are in UserInfo. Okta repeats only the address in the ID token.
     claim: 'email_verified',
     holds: (address) => isConfirmed(address, 'email_verified', [true, 'true']) === true,
@@ -164,14 +164,15 @@ function entraVerification(provider: TrustSettings): Rule {
     // Microsoft's explicit "no" is never overruled by a setting.
     return confirmed !== false && (isTrusted || (isProvable && confirmed === true))
   }
-  const claim = { claim: 'xms_edov' }
-  let text = verifiedBy(claim.claim, isLimited)
-  if (isTrusted)
-    text = isLimited
-      ? phrase('addresses (unless {{claim}} is false)', claim)
-      : phrase('every address (unless {{claim}} is false)', claim)
-  else if (!isProvable) text = nobody
-  else if (provider.trustsEmail) text = phrase('nobody without {{claim}}', claim)
+  const text = () => {
+    const claim = 'xms_edov'
+    if (isTrusted)
+      return isLimited
+        ? phrase('addresses (unless {{claim}} is false)', { claim })
+        : phrase('every address (unless {{claim}} is false)', { claim })
+    if (!isProvable) return nobody()
+    return provider.trustsEmail ? phrase('nobody without {{claim}}', { claim }) : verifiedBy(claim, isLimited)
+  }
   return { condition: 'verification', text, holds }
 }
 
@@ -190,12 +191,14 @@ function isTrustedEntra(provider: TrustSettings): boolean {
 function domainLimit(provider: TrustSettings): Rule {
   const { issuer, preset } = provider
   const entries = listedDomains(provider)
-  const names = entries.map(({ domain, tenant }) =>
-    tenant ? phrase('@{{domain}} from tenant {{tenant}}', { domain, tenant }) : `@${domain}`,
-  )
   return {
     condition: 'domain',
-    text: phrase('{{addresses}} of {{domains}} only', { domains: listed(names) }),
+    text() {
+      const names = entries.map(({ domain, tenant }) =>
+        tenant ? phrase('@{{domain}} from tenant {{tenant}}', { domain, tenant }) : `@${domain}`,
+      )
+      return phrase('{{addresses}} of {{domains}} only', { domains: listed(names) })
+    },
     holds({ email, idClaims }) {
       const ownTenant = preset === 'entra' ? (idClaims.tid ?? tenantIn(issuer)) : undefined
       return entries.some(
@@ -220,7 +223,7 @@ function alternatives([first = '', ...others]: readonly string[]): AdminText {
 function organizationLimit({ organizationValues: values }: TrustSettings, claim: string): Rule {
   return {
     condition: 'organization',
-    text: phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values: alternatives(values) }),
+    text: () => phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values: alternatives(values) }),
     claim,
     holds: (address) => [claimOf(address, claim)].flat().some((value) => values.includes(value as string)),
   }
@@ -231,14 +234,16 @@ function googleLimit(provider: TrustSettings): Rule {
   const domains = listedDomains(provider).map(({ domain }) => domain)
   const isAnyDomain = domains.length === 0
   const workspaces = domains.filter((domain) => domain !== 'gmail.com')
-  const [claim, values] = ['hd', alternatives(workspaces)]
-  let text = phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values })
-  if (workspaces.length === 0) text = phrase('{{addresses}}, with {{claim}} or at gmail.com', { claim })
-  else if (workspaces.length < domains.length)
-    text = phrase('{{addresses}}, with {{claim}} {{values}} or at gmail.com', { claim, values })
   return {
     condition: 'organization',
-    text,
+    text() {
+      const claim = 'hd'
+      if (workspaces.length === 0) return phrase('{{addresses}}, with {{claim}} or at gmail.com', { claim })
+      const values = alternatives(workspaces)
+      return workspaces.length < domains.length
+        ? phrase('{{addresses}}, with {{claim}} {{values}} or at gmail.com', { claim, values })
+        : phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values })
+    },
     claim: 'hd',
     holds(address) {
       const hd = claimOf(address, 'hd')

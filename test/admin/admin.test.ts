@@ -7,7 +7,7 @@ import type { Activity, PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
 import { Seal } from '../../lib/shared/seal.ts'
-import { Locales } from '../../lib/web/locale.ts'
+import { Locales, type Say } from '../../lib/web/locale.ts'
 import { takeClock } from '../support/clock.ts'
 import { cookieCore } from '../support/cookie-core.ts'
 import { contoso, contosoDomain, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
@@ -533,6 +533,16 @@ describe('the status of a provider', () => {
     expect(shown(change, activity)).toEqual(status)
   })
 
+  it('is in the language of the administrator, with dates', () => {
+    const say: Say = (text, values) => JSON.stringify([String(text), values])
+    const provider = { ...ready, retireAt: '2026-12-01T00:00:00.000Z' }
+    expect(providerStatus(provider, used, now, { lang: 'de', say })).toEqual({
+      tone: 'good',
+      text: '["Working",null]',
+      detail: '["Retires on {{day}}",{"day":"1. Dezember 2026"}]',
+    })
+  })
+
   it('counts as "none works" only if every enabled provider fails', () => {
     const of = (change: Partial<Provider>) => providerStatus({ ...ready, ...change }, used, now, reader)
     const bad = lastTest(failed('reached'))
@@ -555,7 +565,7 @@ describe('connecting a provider', () => {
     // Microsoft has no back-channel logout, and Google has a field for the redirect URI only.
     expect(body).not.toContain(`value="${portal.url}/logout/entra/backchannel"`)
     const google = await page('/new/google')
-    expect(google.body.match(/ data-copy="[^"]*"/g)).toEqual([' data-copy="Authorized redirect URI"'])
+    expect(google.body.match(/ data-copy="[^"]*"/g)).toEqual([' data-copy="Copy Authorized redirect URI"'])
     expect((await page('/new/nothing')).status).toBe(404)
   })
 
@@ -1622,7 +1632,7 @@ describe('the page about the claims we use', () => {
   it('lists the scopes and the claims for a security review', async () => {
     await openWithAcme()
     const text = textOf(await page('/acme/what-is-read'))
-    expect(text).toContain('The scopes are openid email profile and no others')
+    expect(text).toContain('The scopes are “openid email profile” and no others')
     expect(text).toContain('Nothing is synchronised')
     for (const claim of [
       'iss, sub',
@@ -1642,6 +1652,15 @@ describe('the setup guide', () => {
     const { status, body } = await page(`/new/${name}/guide`)
     expect([status, body]).toEqual([200, expect.stringContaining('<h2>')])
     expect(body).toContain(`href="/admin/sso/new/${name}"`)
+    expect(body).not.toContain('This guide is in English.')
+  })
+
+  it('is marked as English in another language', async () => {
+    await open()
+    for (const path of ['/new/okta/guide', '/new/okta']) {
+      const { body } = await page(`${path}?lang=ar`)
+      expect(body).toMatch(/<html lang="ar" dir="rtl">[\s\S]*<div lang="en" dir="ltr">\s*<p>/)
+    }
   })
 
   it('links to other guides below the path where the host mounted the admin pages', async () => {
