@@ -118,6 +118,9 @@ export class ManagementError extends Error {
   /** Problems by setting. Forms show each beside its field, the command line beside its option. */
   readonly issues: readonly Issue[]
 
+  constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions)
+  /** @internal */
+  constructor(code: ManagementErrorCode, problem: AdminText | readonly Issue[], options?: ErrorOptions)
   constructor(code: ManagementErrorCode, problem: AdminText | readonly Issue[], options?: ErrorOptions) {
     const issues =
       typeof problem === 'string' || problem instanceof Phrase ? [issueAt(undefined, problem)] : problem

@@ -174,7 +174,7 @@ function codeFinding({ provider, recorder: { method } }: Seen): AdminText {
     method.secretEncoding !== provider.secretEncoding && encodingFinding[method.secretEncoding],
     method.assertionAudience !== provider.assertionAudience && audienceFinding[method.assertionAudience],
     method.kid !== undefined && phrase('with a key of another algorithm'),
-  ].filter((each) => each !== false)
+  ].flatMap((each) => each || [])
   return phrase('{{finding}} It accepts the client {{differences}}. This is used from now on.', {
     finding,
     differences: listed(changes),
