@@ -31,29 +31,9 @@ export function predictOutcome(
 ): PredictedOutcome {
   const address = email ?? ''
   switch (decision.kind) {
-    case 'sign-in': {
-      const { user } = decision
-      return {
-        sentence: phrase(
-          'This account is linked. It would be signed in as {{name}} ({{email}}).',
-          nameOf(user),
-        ),
-        user,
-      }
-    }
-    case 'link': {
-      const { user } = decision
-      const sentence = decision.relinked
-        ? phrase(
-            'This Entra account is linked under another subject. Its new subject would be linked and signed in as {{name}} ({{email}}).',
-            nameOf(user),
-          )
-        : phrase(
-            '{{address}} belongs to a user. This account would be linked and signed in as {{name}} ({{email}}).',
-            { address, ...nameOf(user) },
-          )
-      return { sentence, user }
-    }
+    case 'sign-in':
+    case 'link':
+      return { sentence: sentenceWithUser(decision, address), user: decision.user }
     case 'prove-account':
       return {
         sentence: phrase(
@@ -68,45 +48,66 @@ export function predictOutcome(
         }),
       }
     case 'verify-email':
-      if (!canVerifyEmail)
-        return {
-          sentence: phrase(
-            'The sign-in would be refused. The settings do not trust the address, and the portal has no mailer to send a code.',
-          ),
-          refused: 'email_unverified',
-        }
-      // Never name the user here: the provider may claim any address, so the tester need not be its owner.
-      if (afterCode?.kind === 'refuse')
-        return {
-          sentence: phrase('The sign-in would be refused after a code was sent to {{address}}. {{reason}}', {
-            address,
-            reason: refusedBecause[afterCode.reason](address),
-          }),
-          refused: afterCode.reason,
-        }
+      if (canVerifyEmail) return predictVerification(email, afterCode)
       return {
-        sentence:
-          email === undefined
-            ? phrase(
-                'The provider sent no e-mail address. The user would have to enter one, and confirm it with a code first.',
-              )
-            : phrase(
-                'The settings do not trust {{address}}. The user would have to confirm it with a code first.',
-                {
-                  address,
-                },
-              ),
-        needsCode: true,
-        afterCode: afterCode?.kind === 'link' ? afterCode.user : undefined,
+        sentence: phrase(
+          'The sign-in would be refused. The settings do not trust the address, and the portal has no mailer to send a code.',
+        ),
+        refused: 'email_unverified',
       }
     case 'refuse': {
-      const { reason } = decision
-      const because = refusedBecause[reason](address)
-      return {
-        sentence: phrase('The sign-in would be refused. {{reason}}', { reason: because }),
-        refused: reason,
-      }
+      const { reason: refused } = decision
+      const reason = refusedBecause[refused](address)
+      return { sentence: phrase('The sign-in would be refused. {{reason}}', { reason }), refused }
     }
+  }
+}
+
+function sentenceWithUser(
+  decision: Extract<Decision, { kind: 'sign-in' | 'link' }>,
+  address: string,
+): AdminText {
+  const user = nameOf(decision.user)
+  if (decision.kind === 'sign-in')
+    return phrase('This account is linked. It would be signed in as {{name}} ({{email}}).', user)
+  return decision.relinked
+    ? phrase(
+        'This Entra account is linked under another subject. Its new subject would be linked and signed in as {{name}} ({{email}}).',
+        user,
+      )
+    : phrase(
+        '{{address}} belongs to a user. This account would be linked and signed in as {{name}} ({{email}}).',
+        { address, ...user },
+      )
+}
+
+/** Never names the user: the provider may claim any address, so the tester need not be its owner. */
+function predictVerification(address: string | undefined, afterCode?: Decision): PredictedOutcome {
+  if (address === undefined)
+    return {
+      sentence: phrase(
+        'The provider sent no e-mail address. The user would have to enter one, and confirm it with a code first.',
+      ),
+      needsCode: true,
+    }
+  if (afterCode?.kind === 'refuse') {
+    const reason = refusedBecause[afterCode.reason](address)
+    const values = { address, reason }
+    return {
+      sentence: phrase(
+        'The sign-in would be refused after a code was sent to {{address}}. {{reason}}',
+        values,
+      ),
+      refused: afterCode.reason,
+    }
+  }
+  return {
+    sentence: phrase(
+      'The settings do not trust {{address}}. The user would have to confirm it with a code first.',
+      { address },
+    ),
+    needsCode: true,
+    afterCode: afterCode?.kind === 'link' ? afterCode.user : undefined,
   }
 }
 

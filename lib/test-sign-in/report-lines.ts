@@ -1,5 +1,11 @@
 import { type Identity, readClaimedAddress } from '../oidc/identity.ts'
-import { type Condition, claimOf, describeVouching, unmetConditions } from '../oidc/vouches.ts'
+import {
+  type ClaimedAddress,
+  type Condition,
+  claimOf,
+  describeVouching,
+  unmetConditions,
+} from '../oidc/vouches.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
 import { type AdminText, asPhrase, type Phrase, phrase } from '../shared/phrase.ts'
@@ -108,8 +114,8 @@ function both(one: AdminText, another: AdminText): Phrase {
 
 /** How far the address is trusted. None of this is a failure: without a trusted address, a code verifies one. */
 export function addressLines({ provider, recorder }: Seen, identity: Identity | undefined): ReportLine[] {
-  const { emailClaim, preset, trustsEmail } = provider
-  const { description, organizationClaims, warning } = describeVouching(provider)
+  const { emailClaim } = provider
+  const { organizationClaims } = describeVouching(provider)
   const received: ReportLine = { title: phrase('E-mail address'), result: 'not reached' }
   const verified: ReportLine = { title: phrase('E-mail address verified'), result: 'not reached' }
   const allowed: ReportLine = { title: phrase('E-mail domain allowed'), result: 'not reached' }
@@ -131,60 +137,75 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   const { email } = address
   received.finding = phrase('{{email}}, from the claim "{{claim}}".', { email, claim: emailClaim })
   const unmet = unmetConditions(provider, address)
-  const resultOf = (condition: Condition) => (unmet.includes(condition) ? 'warning' : 'ok')
-  allowed.result = resultOf('domain')
-  const trusted = phrase('The provider vouches for {{addresses}}.', { addresses: description })
-  const domain = domainOf(email)
-  const values = { domain, tenant: String(asJson(idClaims.tid)) }
-  const isEntra = preset === 'entra'
-  if (unmet.includes('domain')) {
-    const refused = isEntra
-      ? phrase('{{domain}} from tenant {{tenant}} is not allowed.', values)
-      : phrase('{{domain}} is not allowed.', { domain })
-    allowed.finding = both(refused, trusted)
-    allowed.remedy = both(
-      phrase('Add it to the e-mail domains in the settings if you trust the provider for it.'),
-      untilTrusted,
-    )
-  } else {
-    allowed.finding = isEntra
+  const isMet = (condition: Condition) => !unmet.includes(condition)
+  Object.assign(allowed, domainResult(provider, address, isMet('domain')))
+  if (isMet('domain')) Object.assign(verified, verificationResult(provider, isMet('verification')))
+  Object.assign(organization, organizationResult(provider, address, isMet('organization')))
+  return lines
+}
+
+const trustedAddresses = (provider: Provider) =>
+  phrase('The provider vouches for {{addresses}}.', { addresses: describeVouching(provider).description })
+
+type LineResult = Omit<ReportLine, 'title'>
+
+function domainResult(provider: Provider, { email, idClaims }: ClaimedAddress, isMet: boolean): LineResult {
+  const values = { domain: domainOf(email), tenant: String(asJson(idClaims.tid)) }
+  const isEntra = provider.preset === 'entra'
+  if (isMet) {
+    const finding = isEntra
       ? phrase('{{domain}} from tenant {{tenant}} is allowed.', values)
-      : phrase('{{domain}} is allowed.', { domain })
-    verified.result = resultOf('verification')
-    verified.finding = trustsEmail
-      ? phrase('The settings trust every address from this provider.')
-      : phrase('The provider confirmed it in this sign-in.')
+      : phrase('{{domain}} is allowed.', values)
+    return { result: 'ok', finding }
   }
-  if (verified.result === 'warning') {
-    verified.finding = phrase('The provider does not confirm that the address was verified ({{claim}}).', {
-      claim: emailVerifiedClaim(provider),
-    })
-    const advice = isEntra
+  const refused = isEntra
+    ? phrase('{{domain}} from tenant {{tenant}} is not allowed.', values)
+    : phrase('{{domain}} is not allowed.', values)
+  const advice = phrase('Add it to the e-mail domains in the settings if you trust the provider for it.')
+  return {
+    result: 'warning',
+    finding: both(refused, trustedAddresses(provider)),
+    remedy: both(advice, untilTrusted),
+  }
+}
+
+function verificationResult(provider: Provider, isMet: boolean): LineResult {
+  const { preset, trustsEmail } = provider
+  const { warning } = describeVouching(provider)
+  if (isMet)
+    return {
+      result: 'ok',
+      finding: trustsEmail
+        ? phrase('The settings trust every address from this provider.')
+        : phrase('The provider confirmed it in this sign-in.'),
+    }
+  let advice: AdminText =
+    preset === 'entra'
       ? phrase(
           'Or, if your own administrators assign these addresses, trust them in the settings, which must then list the tenants.',
         )
       : phrase('Or, if your own administrators assign these addresses, trust them in the settings.')
-    const ineffective =
-      trustsEmail &&
-      warning &&
-      phrase('In the settings, {{reason}}: {{hint}}.', {
-        reason: asPhrase(warning.reason),
-        hint: asPhrase(warning.hint),
-      })
-    const send = phrase('Configure the provider to send it.')
-    verified.remedy = both(both(send, ineffective || advice), untilTrusted)
+  if (trustsEmail && warning)
+    advice = phrase('In the settings, {{reason}}: {{hint}}.', {
+      reason: asPhrase(warning.reason),
+      hint: asPhrase(warning.hint),
+    })
+  const claim = emailVerifiedClaim(provider)
+  return {
+    result: 'warning',
+    finding: phrase('The provider does not confirm that the address was verified ({{claim}}).', { claim }),
+    remedy: both(both(phrase('Configure the provider to send it.'), advice), untilTrusted),
   }
-  organization.result = resultOf('organization')
+}
+
+function organizationResult(provider: Provider, address: ClaimedAddress, isMet: boolean): LineResult {
+  const { organizationClaims } = describeVouching(provider)
   const findings = organizationClaims.map((claim) => claimFinding(claim, claimOf(address, claim)))
-  if (organization.result === 'warning') {
-    findings.push(trusted)
-    organization.remedy = both(
-      phrase('Test with an account that your organisation manages, or correct the settings.'),
-      untilTrusted,
-    )
-  }
-  if (findings.length > 0) organization.finding = findings.reduce(both)
-  return lines
+  const [first, ...others] = isMet ? findings : [...findings, trustedAddresses(provider)]
+  const finding = first && others.reduce(both, first)
+  if (isMet) return { result: 'ok', finding }
+  const advice = phrase('Test with an account that your organisation manages, or correct the settings.')
+  return { result: 'warning', finding, remedy: both(advice, untilTrusted) }
 }
 
 function claimFinding(claim: string, value: unknown, lacksAddress = false): Phrase {

@@ -13,7 +13,7 @@ import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
-import { asPhrase, either, phrase } from '../../shared/phrase.ts'
+import { type AdminText, asPhrase, either, phrase } from '../../shared/phrase.ts'
 import type { CheckedAuthorization, Problem } from './authorization.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
@@ -183,10 +183,9 @@ function checkFor(
   { cause, hint }: Problem,
   tried: ClientAuthentication,
 ): Check {
-  const { clientAuthentication, secretEncoding, assertionAudience } = method
   switch (verdict) {
-    case 'known_client': {
-      if (clientAuthentication === 'none' && tried !== 'none')
+    case 'known_client':
+      if (method.clientAuthentication === 'none' && tried !== 'none')
         return warning(
           name,
           phrase(
@@ -194,15 +193,7 @@ function checkFor(
           ),
           phrase('register a confidential client at the provider, or leave the secret empty here'),
         )
-      const isRaw = clientAuthentication === 'client_secret_basic' && secretEncoding === 'raw'
-      const isAssertion = clientAuthentication.endsWith('_jwt') && assertionAudience === 'token_endpoint'
-      const finding = asPhrase(knownBy[clientAuthentication])
-      if (isRaw) return ok(name, phrase('{{finding}}, which it reads without form encoding', { finding }))
-      return ok(
-        name,
-        isAssertion ? phrase('{{finding}}, with its token endpoint as the audience', { finding }) : finding,
-      )
-    }
+      return ok(name, describeKnown(method))
     case 'unknown_client': {
       const known = entraErrorOf(detail)
       const message = phrase('the provider does not accept the client: {{cause}} ({{detail}})', {
@@ -230,6 +221,15 @@ function checkFor(
         phrase('do a test sign-in before you enable it'),
       )
   }
+}
+
+function describeKnown({ clientAuthentication, secretEncoding, assertionAudience }: ClientMethod): AdminText {
+  const finding = asPhrase(knownBy[clientAuthentication])
+  if (clientAuthentication === 'client_secret_basic' && secretEncoding === 'raw')
+    return phrase('{{finding}}, which it reads without form encoding', { finding })
+  return clientAuthentication.endsWith('_jwt') && assertionAudience === 'token_endpoint'
+    ? phrase('{{finding}}, with its token endpoint as the audience', { finding })
+    : finding
 }
 
 async function requestTokens(

@@ -65,9 +65,6 @@ function anotherIssuer(named: string, url: string): Check {
 function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   const { protocol } = new URL(input.issuer)
   const url = documentUrl(input)
-  const response = causeOf(error, Response)
-  const status = response?.status
-  const type = response?.headers.get('content-type')?.split(';')[0]
   const fails = (message: AdminText, hint: AdminText) => failed('reached', message, hint)
   const unusable = phrase('no usable discovery document at {{issuer}}: {{error}}', {
     issuer: input.issuer,
@@ -76,27 +73,9 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   // The issuer of a row for several tenants is compared with a template.
   if (error instanceof IssuerMismatchError) return anotherIssuer(error.issuer, url)
   if (!isFetchable(new URL(url))) return fails(unusable, phrase('use an https issuer'))
-  if (status === 404 || status === 410)
-    return fails(
-      phrase('{{url}} responded with {{status}}: is a part of the path missing, or the realm misspelled?', {
-        url,
-        status,
-      }),
-      phrase('compare the address with the provider’s console; it is case-sensitive'),
-    )
-  if (status === 200 && !type?.includes('json'))
-    return fails(
-      phrase('{{url}} responded with {{type}} instead of JSON: is a part of the path missing?', {
-        url,
-        type: type ?? phrase('an unknown type', {}),
-      }),
-      phrase('open it in a browser: it must show the discovery document'),
-    )
-  if (status !== undefined && status !== 200)
-    return fails(
-      phrase('{{url}} responded with {{status}} instead of 200', { url, status }),
-      status >= 500 ? phrase('test again when the provider works') : openFromHere(url),
-    )
+  const response = causeOf(error, Response)
+  const wrong = response && describeResponse(response, url)
+  if (wrong) return wrong
   const plainHttp = causeOf(error, PlainHttpError)
   if (plainHttp)
     return fails(
@@ -116,6 +95,33 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
           ),
     )
   return fails(unusable, phrase('open {{url}}: the provider must correct its document', { url }))
+}
+
+/** @returns `undefined` if the response is JSON, whatever it contains */
+function describeResponse({ headers, status }: Response, url: string): Check | undefined {
+  const type = headers.get('content-type')?.split(';')[0]
+  const fails = (message: AdminText, hint: AdminText) => failed('reached', message, hint)
+  if (status === 404 || status === 410)
+    return fails(
+      phrase('{{url}} responded with {{status}}: is a part of the path missing, or the realm misspelled?', {
+        url,
+        status,
+      }),
+      phrase('compare the address with the provider’s console; it is case-sensitive'),
+    )
+  if (status === 200 && !type?.includes('json'))
+    return fails(
+      phrase('{{url}} responded with {{type}} instead of JSON: is a part of the path missing?', {
+        url,
+        type: type ?? phrase('an unknown type', {}),
+      }),
+      phrase('open it in a browser: it must show the discovery document'),
+    )
+  if (status === 200) return undefined
+  return fails(
+    phrase('{{url}} responded with {{status}} instead of 200', { url, status }),
+    status >= 500 ? phrase('test again when the provider works') : openFromHere(url),
+  )
 }
 
 const openFromHere = (url: string) => phrase('open {{url}} from this server', { url })
