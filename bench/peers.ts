@@ -8,7 +8,7 @@ export interface Peer {
   env?: Record<string, string>
   /** signs the person in and opens the guarded page */
   signIn: (browser: Browser) => Promise<{ body: string }>
-  picker?: string
+  picker?: string | undefined
 }
 
 const plugin = (folder: string) => ({
@@ -31,6 +31,7 @@ export const baseline = 'hand-wired, user from database'
 export const listPeers = (before?: string): Peer[] => [
   { name: baseline, ...handWired },
   { name: 'hand-wired, user from session', ...handWired, env: { USER_FROM: 'session' } },
+  { ...handWired, name: 'hand-wired, same checks', file: 'same-checks', picker: undefined },
   {
     name: 'bare Express',
     file: 'bare-express',

@@ -3,7 +3,7 @@ import path from 'node:path'
 import { parseSync } from '@swc/core'
 
 /** A node of swc's syntax tree. */
-type Node = Record<string, unknown>
+export type Node = Record<string, unknown>
 
 interface SourceFile {
   /** relative to `lib/` */
@@ -125,11 +125,11 @@ function errorsWithoutCode(sources: SourceFile[]): string[] {
   })
 }
 
-function nameOf(identifier: unknown): string {
+export function nameOf(identifier: unknown): string {
   return isNode(identifier) ? String(identifier.value) : ''
 }
 
-function nodesIn(value: unknown): Node[] {
+export function nodesIn(value: unknown): Node[] {
   if (Array.isArray(value)) return value.flatMap(nodesIn)
   return isNode(value) ? [value, ...Object.values(value).flatMap(nodesIn)] : []
 }

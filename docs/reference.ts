@@ -133,46 +133,91 @@ function readSettingComments(): Member[] {
   )
 }
 
-/** The host applications that are good examples, in `test/hosts/`. */
-const examples: readonly (readonly [title: string, file: string, sentence: string])[] = [
-  [
-    'TypeScript',
-    'express-5-typescript/host.ts',
-    'The type of `req.user` is declared once. The `tsconfig.json` needs `"module": "nodenext"` or `node20`.',
-  ],
+/** The host applications that are good examples: title, sentence, and files in `test/hosts/`. */
+const examples: readonly (readonly [title: string, sentence: string, ...files: string[]])[] = [
   [
     'Your own table of users',
-    'objection/host.js',
-    'The users are rows of your own table, here with objection and name mappers.',
+    'The users are rows of your own table, here with Knex, numeric IDs and passwords of an earlier login.',
+    'variations/own-users.js',
   ],
   [
     'Your own express-session and Passport',
-    'own-session/host.js',
     'The session belongs to the host, and passport-local signs users in until a provider is enabled.',
+    'own-session/host.js',
   ],
   [
     'Behind nginx',
-    'behind-nginx/host.js',
     'nginx terminates TLS and sends `X-Forwarded-Proto` and `X-Forwarded-For`. Its default buffers are large enough.',
+    'behind-nginx/host.js',
   ],
   [
     'NestJS',
-    'nest/main.ts',
     'The plugin is a provider of the module, and its middleware runs before the controllers.',
+    'nest/main.ts',
   ],
-  ['Two instances in one app', 'two-instances/host.js', 'Staff and customers sign in separately.'],
+  [
+    'Several portals by host name',
+    'Each portal has its own providers, users, sessions and events. To connect a provider from the command line, name the portal and\nits URL: `BASE_URL=https://north.example.com portal-sso providers add entra --portal north`.',
+    'variations/several-portals.js',
+  ],
+  [
+    'Two instances in one app',
+    'Staff and customers sign in separately, each below a path of their own.',
+    'two-instances/host.js',
+  ],
+  [
+    'A page of your own',
+    'The folder `viewsDir` has one template, `views/signed-out.ejs`. It replaces our page after the sign-out. All other pages stay.\n[Branding](branding.md#your-own-templates) lists the templates and what they receive.',
+    'variations/own-page.js',
+    'variations/views/signed-out.ejs',
+  ],
+  [
+    'Shutdown',
+    'Nobody sees a deployment: the portal finishes the responses in flight, and then closes its connections.',
+    'variations/shutdown.js',
+  ],
+  [
+    'TypeScript',
+    'The type of `req.user` is declared once. The `tsconfig.json` needs `"module": "nodenext"` or `node20`.',
+    'express-5-typescript/host.ts',
+  ],
+  [
+    'A provider on your own machine',
+    'To try a sign-in without an account at a provider. It accepts every login name and password, so never use it for a real portal.\nEnter your e-mail address as the login name.',
+    'readme/provider.mjs',
+  ],
 ]
+
+function exampleFile(file: string): string {
+  const code = fs.readFileSync(path.join(root, 'test/hosts', file), 'utf8').trim()
+  const language = path.extname(file).slice(1).replace('mjs', 'js')
+  return `\`\`\`${language} run\n${code}\n\`\`\``
+}
+
+/** @returns the packages that a file imports, for `npm install` */
+function packagesOf(file: string): string[] {
+  const code = fs.readFileSync(path.join(root, 'test/hosts', file), 'utf8')
+  const manifest = path.join(root, 'test/hosts', path.dirname(file), 'package.json')
+  const { dependencies } = JSON.parse(fs.readFileSync(manifest, 'utf8')) as {
+    dependencies: Record<string, string>
+  }
+  const isUsed = (name: string) =>
+    code.includes(`'${name}'`) || (name === 'pg' && code.includes('DATABASE_URL'))
+  return Object.keys(dependencies).filter(isUsed)
+}
 
 /** @returns the page of complete examples */
 export function examplesPage(): string {
-  const sections = examples.flatMap(([title, file, sentence]) => {
-    const code = fs.readFileSync(path.join(root, 'test/hosts', file), 'utf8').trim()
-    return [`## ${title}`, sentence, `\`\`\`${path.extname(file).slice(1)} run\n${code}\n\`\`\``]
+  const sections = examples.flatMap(([title, sentence, ...files]) => {
+    const [main = ''] = files
+    const uses = fs.readFileSync(path.join(root, 'test/hosts', main), 'utf8').includes('express-portal-sso')
+    const packages = [...(uses ? ['express-portal-sso'] : []), ...packagesOf(main)]
+    return [`## ${title}`, sentence, `\`npm install ${packages.join(' ')}\``, ...files.map(exampleFile)]
   })
   const intro = [
     '# Examples',
-    'Complete applications. `npm run test:hosts` installs each of them with the packed plugin, and signs a user in and out. They connect\ntheir provider at start, which a real portal leaves to its administrators.',
-    'To stop without cutting off responses, see [Deploy and stop](operations.md#deploy-and-stop). A page of your own replaces ours of the\nsame name in [`viewsDir`](options.md).',
+    'Complete applications. `npm run test:hosts` installs each of them with the packed plugin, and signs a user in and out. They connect\ntheir provider at the first start, which a real portal leaves to its administrators. Their settings are environment variables. To\nuse the provider on your own machine, set these:',
+    '```sh\nexport BASE_URL=http://localhost:3000 PORT=3000 SSO_SECRET=$(openssl rand -base64 32)\nexport DATABASE_URL=postgres://localhost/portal REDIS_URL=redis://localhost:6379\nexport ISSUER=http://localhost:4000 CLIENT_ID=portal CLIENT_SECRET=only-for-this-machine\n```',
   ]
   return `${[...intro, ...sections].join('\n\n')}\n`
 }

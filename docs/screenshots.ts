@@ -27,7 +27,13 @@ interface Look {
   locale: string
   colorScheme: 'light' | 'dark'
   width: number
+  /** selects states by their name; default: all */
+  states?: RegExp
 }
+
+/** One of each kind of page. */
+const arabicOnPhone =
+  /^(?:picker|picker-(?:email-error|problems|search)|registration-error|address|code-error|prove-account|account|sign-out-choice|continue|problem-(?:cancelled|consent|outage)|mail-code)$/
 
 /** Each language, each size and each colour scheme, without every combination. */
 const looks: Look[] = [
@@ -35,6 +41,7 @@ const looks: Look[] = [
   { name: 'en-dark-390', locale: 'en', colorScheme: 'dark', width: 390 },
   { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390 },
   { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280 },
+  { name: 'ar-light-390', locale: 'ar', colorScheme: 'light', width: 390, states: arabicOnPhone },
 ]
 const maxHeight = 1400
 
@@ -53,7 +60,7 @@ type PicturedState = PageState & { admin: boolean }
 async function takeLook(
   browser: Browser,
   scene: Scene,
-  { name, locale, colorScheme, width }: Look,
+  { name, locale, colorScheme, width, states: wanted }: Look,
   states: readonly PicturedState[],
 ): Promise<void> {
   const page = await browser.newPage({
@@ -64,7 +71,7 @@ async function takeLook(
   })
   for (const state of states) {
     // Administrators' pages are in English.
-    if (state.admin && locale !== 'en') continue
+    if ((state.admin && locale !== 'en') || wanted?.test(state.name) === false) continue
     await openState(page, scene, state)
     await writePicture(page, `screenshots/${state.name}.${name}`)
   }

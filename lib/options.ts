@@ -33,8 +33,8 @@ import { safeReturnTo } from './web/return-to.ts'
 export interface PortalSsoOptions {
   /**
    * Public origin of the application, such as `https://portal.example.com`, or one for each of several portals:
-   * `{ 'north': 'https://north.example.com', … }`. Callback URLs are built from it, never from the Host header. https, or http on
-   * a loopback address for development.
+   * `{ 'north': 'https://north.example.com', … }`. Callback URLs are built from it, never from the Host header. https, or for
+   * development http on `localhost`, a name that ends with `.localhost`, or a loopback address.
    */
   baseUrl: string | Record<string, string>
   /**
@@ -50,7 +50,7 @@ export interface PortalSsoOptions {
   redis?: RedisLike | undefined
   /** The host's own users, or only `onLinked` for the users in the table `sso_users`. Default: that table. */
   users?: UserDirectory | LinkListener | undefined
-  /** Returns the name of the portal that a request belongs to. Default: one portal, `default`. */
+  /** Returns the portal of a request: one that `baseUrl` lists, or a name of a-z, 0-9 and `.:_-`. Default: one portal, `default`. */
   portal?: ((req: Request) => string) | undefined
   /** Path where `sso.router()` is mounted. Default `/`. */
   mountPath?: string | undefined

@@ -58,6 +58,7 @@ describe('invalid options: the message names the option and explains the correct
     [{ baseUrl: 'https://portal.example.com:443' }, `baseUrl: ${origin}`],
     [{ baseUrl: 'http://portal.example.com' }, `baseUrl: ${origin}`],
     [{ baseUrl: 'http://127.0.0.1.example.com' }, `baseUrl: ${origin}`],
+    [{ baseUrl: 'http://localhost.example.com' }, `baseUrl: ${origin}`],
     [{ baseUrl: 'ftp://portal.example.com' }, `baseUrl: ${origin}`],
     [{ baseUrl: '' }, `baseUrl: ${origin}`],
     [{ baseUrl: 42 }, `baseUrl: ${origin}`],
@@ -253,6 +254,7 @@ describe('valid options:', () => {
     [{ baseUrl: 'http://localhost:3000' }],
     [{ baseUrl: 'http://127.0.0.1' }],
     [{ baseUrl: 'http://[::1]:3000' }],
+    [{ baseUrl: { north: 'http://north.localhost:3000', south: 'http://south.localhost:3000' } }],
     [{ baseUrl: { north: 'https://north.example.com', south: 'https://south.example.com' } }],
     [{ secret: [testSecret, `${testSecret}-the-older-one`] }],
     [{ registration: () => false }],
@@ -307,7 +309,7 @@ describe('the portal name from the host', () => {
     try {
       const seen = await new Visitor().get(`${portal.url}/login`)
       expect(seen.status).toBe(400)
-      expect(portal.logs.at(-1)!.fields.cause).toContain('the option `portal` gave no name')
+      expect(portal.logs.at(-1)!.fields.cause).toContain('the option `portal` returned a name')
     } finally {
       await portal.close()
     }

@@ -1,4 +1,5 @@
 import { type Request, type RequestHandler, type Response, Router } from 'express'
+import type { CodeFailure } from '../events/event-types.ts'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
 import { type Provider, providerName } from '../providers/provider.ts'
@@ -19,7 +20,7 @@ export interface ConfirmationModules extends RegistrationRouteModules {
   readonly providersTable: ProvidersTable
 }
 
-const codeId = /^[\da-f-]{36}$/
+const codeId = /^[\w-]{36}$/
 
 export const confirmationPage = '/account/security/confirm'
 
@@ -104,7 +105,7 @@ export function confirmationRoutes(
     clientAddress: req.ip,
   })
 
-  const record = (req: Request, current: Step, reason?: string) =>
+  const record = (req: Request, current: Step, reason?: CodeFailure) =>
     events.record(
       reason === undefined
         ? { kind: 'email-verified', ...eventFields(req, current) }
@@ -114,18 +115,13 @@ export function confirmationRoutes(
   async function send(req: Request, res: Response, current: Step): Promise<void> {
     const { email, context } = current
     if (!emailVerification || email === undefined) return await show(req, res, current)
-    // From the page's own form. A user who changes them only shortens or prolongs their own wait.
-    const [earlier, sentAt] = [readField(req, 'sent'), Number(readField(req, 'at'))]
-    if (codeId.test(earlier) && emailVerification.codes.secondsToWait(sentAt) > 0)
-      return await show(req, res, current, { sent: earlier, sentAt })
-    const deliver = async (code: string) =>
+    const deliver = async (code: string) => {
       await sendCodeMail(emailVerification.mail, pages.locale(req), { to: email, code, minutes: codeMinutes })
+      await events.record({ kind: 'email-code-sent', ...eventFields(req, current) })
+    }
     try {
       const sent = await emailVerification.codes.send(context, email, deliver)
-      if (sent) {
-        await events.record({ kind: 'email-code-sent', ...eventFields(req, current) })
-        return await show(req, res, current, { sent: sent.id, sentAt: sent.at })
-      }
+      if (sent) return await show(req, res, current, { sent: sent.id, sentAt: sent.at })
       await record(req, current, 'too-many')
       await show(req, res, current, { error: { sentence: 'tooMany', status: 429 } })
     } catch (error) {

@@ -80,7 +80,7 @@ const sentences: { readonly [Kind in EventKind]?: (detail: Detail, words: Words)
     ]
   },
   'provider-connected': ({ issuer, enabled, testSignIn }, { say }) => [
-    enabled === 'true' ? say('Enabled.') : say('Saved as a draft.'),
+    enabled === true ? say('Enabled.') : say('Saved as a draft.'),
     ...(testSignIn === 'overridden' ? [say('Enabled without a test sign-in.')] : []),
     say('Issuer: {{issuer}}', { issuer: String(issuer) }),
   ],

@@ -315,12 +315,18 @@ function secretContext({ options, req }: AdminRequest, name: string): string | u
 export function restoreSecrets(page: AdminRequest): void {
   const form = page.req.body as Record<string, unknown> | undefined
   for (const name of secretNames) {
-    const context = secretContext(page, name)
     const isWanted = textOf(form, name) === '' && textOf(form, `remove.${name}`) === ''
-    if (!form || context === undefined || !isWanted) continue
-    const kept = page.seal('form').open(textOf(form, `kept.${name}`), context) as KeptSecret | undefined
-    if (kept && kept.until > page.clock.now()) form[name] = kept.secret
+    const kept = isWanted ? openKept(page, name) : undefined
+    if (form && kept) form[name] = kept.secret
   }
+}
+
+/** @returns `undefined` if it has expired, or belongs to another form */
+function openKept(page: AdminRequest, name: string): KeptSecret | undefined {
+  const [sealed, context] = [textOf(page.req.body, `kept.${name}`), secretContext(page, name)]
+  if (context === undefined) return undefined
+  const kept = page.seal('form').open(sealed, context) as KeptSecret | undefined
+  return kept && kept.until > page.clock.now() ? kept : undefined
 }
 
 interface KeptSecret {
@@ -332,10 +338,12 @@ const secretNames = settingEntries().flatMap(([name]) => (isSecret(name) ? name 
 
 /** The entered secrets, sealed: a form with a mistake is shown again without them in plain text. */
 function keepSecrets(page: AdminRequest): Record<string, string> {
-  const until = page.clock.now() + keepSecretsForMs
   const kept = secretNames.flatMap((name) => {
     const [secret, context] = [textOf(page.req.body, name), secretContext(page, name)]
     if (secret === '' || secret.length > maxKeptLength || context === undefined) return []
+    const earlier = openKept(page, name)
+    // Expires with its first form: mistakes never prolong it.
+    const until = earlier?.secret === secret ? earlier.until : page.clock.now() + keepSecretsForMs
     return [[name, page.seal('form').close({ secret, until } satisfies KeptSecret, context)]]
   })
   return Object.fromEntries(kept) as Record<string, string>

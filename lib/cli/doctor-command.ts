@@ -174,7 +174,7 @@ type TestedProvider = Section & { provider: Provider }
 
 async function testProvider({ providers }: PortalSso, provider: Provider): Promise<TestedProvider> {
   const { slug, portal } = provider
-  const test = providers.test(slug, { portal })
+  const test = providers.test(slug, { portal, save: false })
   const checks = await test.then(
     (done) => done.checks,
     (error) => [failure(describeError(error))],

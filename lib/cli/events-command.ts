@@ -4,7 +4,7 @@ import { csvLine, eventCells, eventColumns } from '../admin/events-routes.ts'
 import { type EventFilter, maxExportedEvents, type StoredEvent } from '../events/event-history.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { type CommandContext, type CommonFlags, type PortalCommands, parseDate } from './command.ts'
-import { table } from './output.ts'
+import { printPages, write } from './output.ts'
 
 type EventFlags = CommonFlags & EventFilter & { user?: string; limit?: string; csv?: boolean }
 
@@ -43,17 +43,14 @@ export const eventsCommands: PortalCommands = {
       if (flags.csv && flags.json) throw new ConfigurationError('give --csv or --json, not both')
       const pages = history.pages(readFilter(flags), { maxEvents: readLimit(flags) })
       if (flags.csv) return await printCsv(pages)
-      const all: StoredEvent[] = []
-      for await (const events of pages) all.push(...events)
-      return table(all, columns, 'No matching events.')
+      return await printPages(flags, pages, columns, 'No matching events.')
     },
   },
 }
 
 async function printCsv(pages: AsyncGenerator<StoredEvent[]>): Promise<undefined> {
-  process.stdout.write(csvLine(eventColumns))
-  for await (const events of pages)
-    process.stdout.write(events.map((event) => csvLine(eventCells(event))).join(''))
+  await write(csvLine(eventColumns))
+  for await (const events of pages) await write(events.map((event) => csvLine(eventCells(event))).join(''))
 }
 
 function readFilter({ kind, provider, user, reference, from, to }: EventFlags): EventFilter {

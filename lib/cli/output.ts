@@ -31,18 +31,14 @@ export function checkText({ result, message, hint }: Finding): string {
 /** The properties to show, by heading, or how to read a cell from a row. */
 type Columns<Row> = Record<string, keyof Row | ((row: Row) => string)>
 
-/** A table in which each cell stays in one line. @param empty replaces a table without rows; default: its headings */
+/** A table in which each cell stays in one line. @param empty replaces a table without rows */
 export function table<Row>(
   rows: readonly Row[],
   columns: Columns<Row>,
-  empty?: string,
+  empty: string,
 ): Result & { text: string } {
-  if (rows.length === 0 && empty !== undefined) return { json: rows, text: empty }
-  const read = Object.values(columns)
-  const cells = rows.map((row) =>
-    read.map((column) => cellText(typeof column === 'function' ? column(row) : row[column])),
-  )
-  return { json: rows, text: align([Object.keys(columns), ...cells]) }
+  const text = rows.length === 0 ? empty : align([Object.keys(columns), ...cellsOf(rows, columns)])
+  return { json: rows, text }
 }
 
 /** Prints a table, or an array of JSON, while it is read: a list can be longer than the memory. */
@@ -50,23 +46,32 @@ export async function printPages<Row>(
   { json }: OutputFlags,
   pages: AsyncIterable<readonly Row[]>,
   columns: Columns<Row>,
+  empty: string,
 ): Promise<undefined> {
+  const widths: number[] = []
   let isFirst = true
   if (json) await write('[')
   for await (const rows of pages) {
-    const { text } = table(rows, columns)
-    // The first page has the headings.
-    const lines = isFirst ? text : text.slice(text.indexOf('\n') + 1)
+    if (rows.length === 0) continue
+    const cells = cellsOf(rows, columns)
+    const lines = align(isFirst ? [Object.keys(columns), ...cells] : cells, widths)
     const items = rows.map((row) => `\n${toJson(row, 0)}`).join()
     await write(json ? `${isFirst ? '' : ','}${items}` : `${sanitizeForTerminal(lines)}\n`)
     isFirst = false
   }
   if (json) await write('\n]\n')
-  else if (isFirst) print(table([], columns).text)
+  else if (isFirst) print(empty)
+}
+
+function cellsOf<Row>(rows: readonly Row[], columns: Columns<Row>): string[][] {
+  const read = Object.values(columns)
+  return rows.map((row) =>
+    read.map((column) => cellText(typeof column === 'function' ? column(row) : row[column])),
+  )
 }
 
 /** Waits for a slow reader. */
-async function write(text: string): Promise<void> {
+export async function write(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, 'drain')
 }
 
@@ -81,8 +86,8 @@ export function pairs(all: [name: string, value: string | undefined][]): string 
   return align(given.map(([name, value = '']) => [`  ${name}`, sanitizeText(value, 2000)]))
 }
 
-function align(lines: string[][]): string {
-  const widths: number[] = []
+/** @param widths of the columns in earlier lines, and then also in these */
+function align(lines: string[][], widths: number[] = []): string {
   for (const line of lines)
     for (const [at, cell] of line.entries()) widths[at] = Math.max(widths[at] ?? 0, stringWidth(cell))
   // Not `padEnd`: an ideograph takes two columns of a terminal.

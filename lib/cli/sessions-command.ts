@@ -1,11 +1,11 @@
 import { count } from '../admin/format.ts'
-import type { SessionFilter } from '../management/sessions-api.ts'
-import type { SessionInfo } from '../sessions/sessions-table.ts'
+import type { SessionFilter, SessionsApi } from '../management/sessions-api.ts'
+import { listLimit, type SessionInfo } from '../sessions/sessions-table.ts'
 import { ConfigurationError } from '../shared/errors.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { CommandContext, PortalCommands } from './command.ts'
 import { confirm } from './input.ts'
-import { printProgress, table } from './output.ts'
+import { printPages, printProgress } from './output.ts'
 
 type FilterContext = CommandContext<{ user?: string; provider?: string; yes?: boolean }>
 
@@ -28,16 +28,18 @@ const columns = {
 
 export const sessionCommands: PortalCommands = {
   list: {
-    description: 'list the sessions of a user or a provider, newest first, at most 1000',
-    examples: ['sessions list --user ada@example.com', 'sessions list --provider acme'],
+    description: 'list active sessions, newest first: all of the portal, or those of a user or a provider',
+    examples: [
+      'sessions list | head',
+      'sessions list --user ada@example.com',
+      'sessions list --provider acme',
+    ],
     options: filterOptions,
     async run(context: FilterContext) {
-      const { sessions } = context
-      const filter = await readFilter(context)
-      const [list, total] = await Promise.all([sessions.list(filter), sessions.count(filter)])
-      const { json, text } = table(list, columns, 'No active sessions.')
-      const rest = total > list.length ? `\nThese are the newest ${list.length} of ${total}.` : ''
-      return { json, text: text + rest }
+      const { flags, sessions } = context
+      const isFiltered = flags.user !== undefined || flags.provider !== undefined
+      const filter = isFiltered ? await readFilter(context) : undefined
+      return await printPages(flags, pagesOf(sessions, filter), columns, 'No active sessions.')
     },
   },
   'end <id>': {
@@ -67,6 +69,15 @@ export const sessionCommands: PortalCommands = {
       return { json: { ...filter, ended }, text: ended === 0 ? 'No active sessions.' : sentence }
     },
   },
+}
+
+async function* pagesOf(sessions: SessionsApi, filter: SessionFilter | undefined) {
+  let before: string | undefined
+  do {
+    const { sessions: found, next } = await sessions.page(filter, { before, size: listLimit })
+    yield found
+    before = next
+  } while (before !== undefined)
 }
 
 /** A host's own directory is not available here; its users are found by ID only. */

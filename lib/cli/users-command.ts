@@ -28,7 +28,8 @@ export const userCommands: PortalCommands = {
     examples: ['users list', 'users list --email ada@example.com'],
     options: { '--email <address>': 'only the user with this e-mail address' },
     async run({ users, flags }: CommandContext<{ email?: string }>) {
-      if (flags.email === undefined) return await printPages(flags, users.pages(flags.portal), columns)
+      if (flags.email === undefined)
+        return await printPages(flags, users.pages(flags.portal), columns, 'There are no users.')
       const user = await users.findByEmail(readEmail(flags.email), flags.portal)
       return table(user ? [user] : [], columns, `No user has the address ${flags.email}.`)
     },

@@ -74,7 +74,8 @@ const path = '/login/:provider/admin-consent'
 
 /**
  * `GET /login/:provider/admin-consent` redirects to the page on which an administrator consents for their organisation. It needs
- * no authorization: the provider knows its administrators. It works for disabled providers, because consent comes first.
+ * no authorization: the provider knows its administrators. It works for disabled providers, because consent comes first, under the
+ * name of their preset.
  */
 // Long: one small handler for each route.
 export function adminConsentRoutes(
@@ -135,9 +136,12 @@ export function adminConsentRoutes(
   ): RequestHandler {
     return asyncHandler(async (req, res) => {
       const portal = portalOf(req)
-      const provider = await providersTable.find(portal, req.params.provider)
-      const endpoint = provider && presetOf(provider.preset)?.adminConsent?.(provider.issuer)
-      if (provider && endpoint !== undefined) {
+      const row = await providersTable.find(portal, req.params.provider)
+      const preset = row && presetOf(row.preset)
+      const endpoint = row && preset?.adminConsent?.(row.issuer)
+      if (row && endpoint !== undefined) {
+        // Attacker: guesses the slug of a draft, to read the name of a future customer.
+        const provider = row.enabled ? row : { ...row, displayName: preset?.displayName ?? '', labels: {} }
         const isShown = await showConsentReturn(req, res, provider, { pages, urls })
         return isShown ? undefined : await act(req, res, provider, endpoint)
       }

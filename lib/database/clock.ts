@@ -60,7 +60,7 @@ export class DatabaseClock {
 
   /**
    * Compares our clock with the `Date` of a provider's response (RFC 9110, 6.6.1). Attacker: a provider that lies, to fill the log or
-   * to have instances taken out of use. So there is one line for each process, and `isWrong` does not depend on it.
+   * to have instances taken out of use. So there is one line for each process, and only `/readyz` shows the offset: nothing depends on it.
    */
   compareWithProvider({ headers }: Response, askedAt: number, issuer: string): void {
     // A cache in between sends the time at which it got the response, and the seconds since then.

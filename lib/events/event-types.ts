@@ -102,6 +102,9 @@ export interface IdentityRelinkedEvent extends UserEventFields<'identity-relinke
 /** A user was created for an identity. */
 export interface UserRegisteredEvent extends UserEventFields<'registered'> {}
 
+/** Why an e-mailed code was not sent or not accepted. */
+export type CodeFailure = 'too-many' | 'mail-failed' | 'wrong' | 'over'
+
 /** A verification code was e-mailed, accepted or rejected. */
 export interface EmailVerificationEvent<
   Kind extends 'email-code-sent' | 'email-verified' | 'email-code-failed',
@@ -112,8 +115,8 @@ export interface EmailVerificationEvent<
   provider?: string | undefined
   /** The reference on the user's page and in the log. */
   reference?: string | undefined
-  /** Why the code was rejected. */
-  detail?: { reason?: string | undefined } | undefined
+  /** Why the code was rejected. `over`: it had expired, or too many wrong ones were entered. */
+  detail?: { reason?: CodeFailure | undefined } | undefined
 }
 
 /** A client's first request over a limit. The others of that window are not recorded. */
@@ -137,8 +140,8 @@ export interface AdminConsentEvent extends EventFields<'admin-consent'> {
 
 /** A provider was connected. */
 export interface ProviderConnectedEvent extends ProviderEventFields<'provider-connected'> {
-  /** `enabled` is `true` or `false`. `testSignIn: 'overridden'`: it was enabled without a test sign-in. */
-  detail: { issuer: string; enabled: string; testSignIn?: 'overridden' | undefined }
+  /** `testSignIn: 'overridden'`: it was enabled without a test sign-in. */
+  detail: { issuer: string; enabled: boolean; testSignIn?: 'overridden' | undefined }
 }
 
 /** Settings or the state of a provider changed. */
@@ -186,7 +189,7 @@ export interface SecretsRotatedEvent extends EventFields<'secrets-rotated'> {
   /** Id of the user who did it, or `cli:<system user>`, `code`, `test` or `maintenance`. */
   actor: string
   /** Number of providers. */
-  detail: { providers: string }
+  detail: { providers: number }
 }
 
 /** A retirement was scheduled. Cancelling it is a `provider-changed`. */

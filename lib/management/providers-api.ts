@@ -102,8 +102,12 @@ export class ProvidersApi {
     return await connectProvider(this.#context, input, this.#resolve(options))
   }
 
-  /** Tests the connection again. The provider page shows the result; a detected client authentication is saved. */
-  async test(slug: string, options: ActOptions = {}): Promise<ProviderTest> {
+  /**
+   * Tests the connection again. The provider page shows the result; a detected client authentication is saved.
+   *
+   * @param options.save false to change nothing; default true
+   */
+  async test(slug: string, options: ActOptions & { save?: boolean } = {}): Promise<ProviderTest> {
     const { portal } = this.#resolve(options)
     const { outbound, providersTable, urls } = this.#context
     const provider = await providersTable.get(portal, slug)
@@ -113,6 +117,7 @@ export class ProvidersApi {
     const redirectUri = urls.callback(slug, portal)
     const saved = { ...provider, clientSecret, clientKeys, redirectUri, isIssuerKnown: true }
     const test = await testCandidate(saved, outbound)
+    if (options.save === false) return test
     const updated = await this.#saveDetected(provider, test)
     await providersTable.recordConnectionTest(updated, test.checks)
     return test
@@ -136,7 +141,7 @@ export class ProvidersApi {
   }
 
   /**
-   * Changes settings, after the same test as `connect`. The change applies immediately, on every instance. A change that sets
+   * Changes settings. What affects sign-ins passes the same test as `connect` first; a name or a note needs none. The change applies immediately, on every instance. A change that sets
    * `clientSecretReference` also names `issuer`, and `certificateAuthority` if the provider has one.
    *
    * @throws ManagementError as `connect`; `conflict` when `version` is no longer current; `not_found`

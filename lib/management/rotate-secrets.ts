@@ -42,7 +42,7 @@ export async function rotateSecrets(
     return changed
   })
   for (const portal of new Set(portals.length > 0 ? portals : ['default'])) {
-    const providers = String(portals.filter((each) => each === portal).length)
+    const providers = portals.filter((each) => each === portal).length
     await events.record({ kind: 'secrets-rotated', portal, actor, detail: { providers } })
   }
   return { providers: portals.length }

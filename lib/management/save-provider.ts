@@ -8,9 +8,11 @@ import { changedMeanwhile, slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
   isSecret,
+  needsRetest,
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
+  type StoredSettings,
   settingNamesWhere,
   settingsOf,
 } from '../providers/settings.ts'
@@ -162,32 +164,54 @@ export async function connectProvider(
   }
   // An enabled one has had no test sign-in yet.
   const overridden = enabled && { testSignIn: 'overridden' as const }
-  const detail = { issuer: provider.issuer, enabled: String(enabled), ...overridden }
+  const detail = { issuer: provider.issuer, enabled, ...overridden }
   await events.record({ kind: 'provider-connected', portal, provider: slug, actor, detail })
   return provider
 }
 
-/** Changes settings after the same test as when the provider was connected. */
+/** Changes settings. What affects sign-ins is tested first, as when the provider was connected. */
 export async function updateProvider(
   context: SaveContext,
   slug: string,
   changes: ProviderChanges,
   { portal, actor, source, version }: ResolvedActOptions & Pick<UpdateOptions, 'version'>,
 ): Promise<Provider> {
-  const { urls, events, outbound, providersTable } = context
+  const { events, providersTable } = context
   const provider = await providersTable.get(portal, slug)
   if (version !== undefined && version !== provider.version) throw changedMeanwhile(provider)
   const entered = readChanges(changes)
   assertMayReference(entered, source, provider)
   assertNamesRecipient(entered, provider)
   const changed = keepOneSecret(entered, provider)
-  const asked = { ...settingsOf(provider), ...changed } as ProviderSettings
+  const asked = { ...settingsOf(provider), ...changed } as ProviderSettings & StoredSettings
   assertFits(provider.preset, asked)
+  const secretNames = Object.keys(changed).filter(isSecret)
+  const different = [...changedSettings(provider, asked), ...secretNames] as SettingName[]
+  // A name can be changed while the provider fails.
+  const isTested = needsRetest(different.length > 0 ? different : (Object.keys(changed) as SettingName[]))
+  const tested = isTested ? await testChanges(context, provider, asked, changed) : undefined
+  const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
+  const secrets = { clientSecret: secret, clientKeys: tested?.clientKeys }
+  const updated = await providersTable.update(provider, tested?.settings ?? asked, secrets)
+  if (tested) await providersTable.recordConnectionTest(updated, tested.checks)
+  const detail = describeChanges(provider, updated, secretNames)
+  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
+  return updated
+}
+
+/** @throws ProviderTestError */
+async function testChanges(
+  context: SaveContext,
+  provider: Provider,
+  asked: ProviderSettings,
+  changed: Partial<ProviderSettings>,
+) {
+  const { outbound, providersTable, urls } = context
   const candidate = {
     ...asked,
     clientSecret: await resolveSecret(context, provider, changed, asked.clientSecretReference),
     preset: provider.preset,
-    redirectUri: urls.callback(slug, portal),
+    redirectUri: urls.callback(provider.slug, provider.portal),
     isIssuerKnown: asked.issuer === provider.issuer && asked.metadataUrl === provider.metadataUrl,
     clientKeys: resolveClientKeys(context, provider, asked),
   }
@@ -195,13 +219,7 @@ export async function updateProvider(
   const signsKeys = settings.clientAuthentication === 'private_key_jwt'
   // Existing keys stay, because the provider has fetched them.
   const needsKeys = signsKeys && (await providersTable.clientKeys(provider)).length === 0
-  const clientKeys = needsKeys ? await makeClientKeys(keyAlgorithms) : undefined
-  const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
-  const updated = await providersTable.update(provider, settings, { clientSecret: secret, clientKeys })
-  await providersTable.recordConnectionTest(updated, checks)
-  const detail = describeChanges(provider, updated, Object.keys(changed).filter(isSecret))
-  await events.record({ kind: 'provider-changed', portal, provider: slug, actor, detail })
-  return updated
+  return { settings, checks, clientKeys: needsKeys ? await makeClientKeys(keyAlgorithms) : undefined }
 }
 
 /**

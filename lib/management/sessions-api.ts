@@ -105,7 +105,7 @@ export class SessionsApi {
    */
   async page(
     filter: SessionFilter | undefined,
-    page: { before?: string; size: number },
+    page: { before?: string | undefined; size: number },
     options: ActOptions = {},
   ): Promise<{ sessions: SessionInfo[]; next: string | undefined }> {
     const { portal } = resolveActOptions(options, this.#portal)

@@ -285,8 +285,9 @@ export function isFetchable(url: URL): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(url.hostname))
 }
 
+/** RFC 6761 6.3: every name below `localhost` is this machine. A connection by plain http checks the address as well. */
 export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname)
+  return hostname === '[::1]' || /^(127(\.\d{1,3}){3}|(.+\.)?localhost)$/.test(hostname)
 }
 
 /** Reads the whole body within the limits, and removes the headers that no longer describe it. */

@@ -371,7 +371,7 @@ export class ProvidersTable {
       })
     // Settings that were tested together must be saved together.
     if (updated === 0) throw changedMeanwhile(provider)
-    await this.#clearHealth(provider.id)
+    if (retest) await this.#clearHealth(provider.id)
     return await this.get(provider.portal, provider.slug)
   }
 

@@ -1,4 +1,5 @@
 import { type Request, type Response, Router } from 'express'
+import type { CodeFailure } from '../events/event-types.ts'
 import { MailError } from '../mail/mail.ts'
 import { sendCodeMail } from '../mail/mails.ts'
 import { providerName } from '../providers/provider.ts'
@@ -55,9 +56,6 @@ export function emailVerificationRoutes(
       pendingRegistrations.save(res, { ...pending, draft })
       return await showError({ sentence: 'emailInvalid', status: 422 })
     }
-    // The page shows how long the user has to wait. A copy of an earlier cookie does not, but the limits hold for it, too.
-    if (pending.sent?.email === email && emailVerification.codes.secondsToWait(pending.sent.at) > 0)
-      return toNextStep(req, res)
     const sent = await sendCode(req, step, email)
     if (sent === 'mail-failed') return await showError({ sentence: 'mailFailed', status: 502 })
     if (sent === 'too-many') {
@@ -68,7 +66,8 @@ export function emailVerificationRoutes(
       return await emailVerification.pages.show(req, res, step, { view: 'verify', email, error })
     }
     pendingRegistrations.save(res, { ...pending, draft, sent })
-    toNextStep(req, res, pending.sent && { sent: 'again' })
+    const isNew = sent.id !== pending.sent?.id
+    toNextStep(req, res, pending.sent && isNew ? { sent: 'again' } : undefined)
   }
 
   async function sendCode(
@@ -80,10 +79,11 @@ export function emailVerificationRoutes(
       const locale = pages.locale(req)
       const mail = { to: email, code, provider: providerName(provider, locale), minutes: codeMinutes }
       await sendCodeMail(emailVerification.mail, locale, mail)
+      await record(req, pending, { kind: 'email-code-sent' })
     }
     try {
       const sent = await emailVerification.codes.send(pending, email, deliver)
-      await record(req, pending, sent ? { kind: 'email-code-sent' } : failure('too-many'))
+      if (!sent) await record(req, pending, failure('too-many'))
       return sent ?? 'too-many'
     } catch (error) {
       if (!(error instanceof MailError)) throw error
@@ -170,9 +170,9 @@ export function emailVerificationRoutes(
 
 type Outcome =
   | { kind: 'email-code-sent' | 'email-verified' }
-  | { kind: 'email-code-failed'; detail: { reason: string } }
+  | { kind: 'email-code-failed'; detail: { reason: CodeFailure } }
 
-function failure(reason: string): Outcome {
+function failure(reason: CodeFailure): Outcome {
   return { kind: 'email-code-failed', detail: { reason } }
 }
 

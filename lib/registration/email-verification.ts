@@ -2,7 +2,7 @@ import { createHmac, randomUUID, timingSafeEqual } from 'node:crypto'
 import type { Knex } from 'knex'
 import { randomCode, unambiguousCharacters } from '../shared/random-code.ts'
 import { deriveKey } from '../shared/seal.ts'
-import { HOUR, isoAt, MINUTE } from '../shared/time.ts'
+import { HOUR, isoAt, MINUTE, SECOND } from '../shared/time.ts'
 import type { PendingRegistration, VerificationCode } from '../sign-in/pending-registration.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { Core } from '../web/core.ts'
@@ -28,6 +28,8 @@ const maxMailsForIdentity = 10
 /** A mail counts this long; `maintenance/` keeps its row at least as long. */
 const countingPeriodMs = HOUR
 const codeLength = 8
+/** characters at the beginning of an ID that depend on the address */
+const addressLength = 12
 
 /**
  * A one-time code proves who reads an address's mail. An attacker has five attempts of 2^40, counted before the comparison. The
@@ -46,9 +48,10 @@ export class EmailVerifications {
   }
 
   /**
-   * Creates a code, which replaces the previous one, and delivers it.
+   * Creates a code, which replaces the previous one, and delivers it. A repeated request, such as that of a double click, has the
+   * cookie of the first and delivers none.
    *
-   * @returns `undefined` if too many were sent already
+   * @returns the new code, or that of the first request; `undefined` if too many were sent already
    * @throws what `deliver` throws; the mail still counts, because it may arrive
    */
   async send(
@@ -57,13 +60,16 @@ export class EmailVerifications {
     deliver: (code: string) => Promise<void>,
   ): Promise<VerificationCode | undefined> {
     const now = this.#clock.now()
-    const sent: VerificationCode = { id: randomUUID(), email, at: now }
-    const code = randomCode(codeLength)
     const { id: registration, portal, identity } = pending
+    // `email_mac` is the same for all addresses of a mailbox, so the ID begins with a MAC of the address itself.
+    const addressMac = this.#macs('sent-to', registration, email)[0]?.slice(0, addressLength) ?? ''
+    const id = addressMac + randomUUID().slice(addressLength)
+    const sent: VerificationCode = { id, email, at: now }
+    const code = randomCode(codeLength)
     const addressMacs = this.#macs('address', portal, mailboxOf(email))
     const identityMacs = this.#macs('identity', portal, identity.issuer, identity.subject)
     const row = {
-      id: sent.id,
+      id,
       portal,
       registration,
       email_mac: addressMacs[0],
@@ -74,6 +80,11 @@ export class EmailVerifications {
       expires_at: isoAt(now + codeMinutes * MINUTE),
     }
     await this.#rows().insert(row)
+    const [first] = await this.#findRepeated(row)
+    if (first) {
+      await this.#rows().where({ id }).delete()
+      return { ...sent, id: first.id, at: Date.parse(first.sent_at) }
+    }
     // Counted after the insert, so that concurrent requests see each other.
     const recent = this.#rows().where('sent_at', '>=', isoAt(now - countingPeriodMs))
     const tooMany =
@@ -81,11 +92,15 @@ export class EmailVerifications {
       (await count(recent.clone().whereIn('email_mac', addressMacs))) > maxMailsToAddress ||
       (await count(recent.clone().whereIn('identity_mac', identityMacs))) > maxMailsForIdentity
     if (tooMany) {
-      await this.#rows().where({ id: row.id }).delete()
+      await this.#rows().where({ id }).delete()
       return undefined
     }
-    await this.#invalidatePrevious(row)
-    await deliver(`${code.slice(0, codeLength / 2)}-${code.slice(codeLength / 2)}`)
+    await this.#earlier(row).update({ code_mac: null })
+    await deliver(`${code.slice(0, codeLength / 2)}-${code.slice(codeLength / 2)}`).catch(async (error) => {
+      // No cookie contains this code, so the next request must send another one.
+      await this.#rows().where({ id }).update({ code_mac: null })
+      throw error
+    })
     return sent
   }
 
@@ -124,14 +139,21 @@ export class EmailVerifications {
     }
   }
 
-  /** Makes the codes of all earlier rows of the registration unusable. */
-  async #invalidatePrevious(row: { id: string; registration: string; sent_at: string }): Promise<void> {
-    const { id, registration, sent_at } = row
-    // A total order, so that exactly one of two concurrent codes stays valid.
-    await this.#rows()
+  /** @returns usable codes of earlier requests for the same address, while the user has to wait for another one */
+  async #findRepeated(row: NewCode): Promise<NewCode[]> {
+    const rows: NewCode[] = await this.#earlier(row)
+      .whereNotNull('code_mac')
+      .where('attempts', '<', maxAttempts)
+      .where('sent_at', '>', isoAt(Date.parse(row.sent_at) - resendSeconds * SECOND))
+      .orderBy(['sent_at', 'id'])
+    return rows.filter(({ id }) => id.startsWith(row.id.slice(0, addressLength)))
+  }
+
+  /** In a total order, so that of two concurrent requests one sends a mail, or one code stays valid. */
+  #earlier({ id, registration, sent_at }: NewCode): Knex.QueryBuilder {
+    return this.#rows()
       .where({ registration })
       .whereRaw('(sent_at < ? or (sent_at = ? and id < ?))', [sent_at, sent_at, id])
-      .update({ code_mac: null })
   }
 
   /** Over everything that a code belongs to: a code for one address, portal or registration is invalid for another. */
@@ -155,6 +177,8 @@ interface Attempts {
   code_mac: string
   attempts: number
 }
+
+type NewCode = Record<'id' | 'registration' | 'sent_at', string>
 
 async function count(rows: Knex.QueryBuilder): Promise<number> {
   const row = await rows.count({ rows: '*' }).first()

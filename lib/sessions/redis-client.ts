@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { EventEmitter } from 'node:events'
 import type { CircuitBreaker } from '../shared/circuit-breaker.ts'
 import { ConfigurationError, describeError, isConnectionError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -33,6 +34,8 @@ const expected =
  */
 export async function assertRedisClient(redis: RedisLike, logger: Logger, prefix: string): Promise<void> {
   const key = `${prefix}probe:${randomUUID()}`
+  // Node.js would end the process at the first lost connection. The circuit breaker reports outages.
+  if (redis instanceof EventEmitter && redis.listenerCount('error') === 0) redis.on('error', () => {})
   try {
     const expiration = { type: 'EX', value: 60 } as const
     await withTimeout(probeTimeoutMs, redis.set(key, '1', { expiration }))

@@ -8,6 +8,7 @@ import type { Logger } from '../shared/logger.ts'
 import { deriveKey } from '../shared/seal.ts'
 import { SECOND, withTimeout } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
+import { cookiesOf } from '../web/sealed-cookie.ts'
 import { millisecondsLeft, type RedisLike } from './redis-client.ts'
 import { readSignInSession, type SignInSession } from './session-data.ts'
 import type { LimitsByPortal } from './session-limits.ts'
@@ -42,40 +43,24 @@ interface StoredSession extends SessionData {
   [sentContent]?: string | undefined
 }
 
-/** Marks a session as persisted, and makes it cheap to compare. */
+/** Marks a session as persisted. Its JSON, such as in a page or a log line of the host, does not contain the ID token. */
 function markLoaded<T extends SessionData>(session: T): T {
   ;(session as StoredSession)[persisted] = true
-  shortenJson(session)
+  const toJSON = { value: toJsonWithoutIdToken, configurable: true, writable: true }
+  const signInSession = readSignInSession(session)
+  if (signInSession) Object.defineProperty(signInSession, 'toJSON', toJSON)
   return session
 }
 
-/**
- * express-session serializes a session four times in each request, to see whether the host has changed it. Most of it is the ID
- * token. So our part is one number while it has not changed; the host's data is compared as always.
- */
-function shortenJson(session: SessionData): void {
-  const { passport } = session as { passport?: { user?: unknown } }
-  const loaded = readSignInSession(session)
-  // The host may have added an object, whose changes this comparison would miss.
-  if (!passport || !loaded || Object.values(loaded).some((value) => typeof value === 'object')) return
-  const snapshot: Readonly<Record<string, unknown>> = { ...loaded }
-  const names = Object.keys(snapshot)
-  const toJSON = () => {
-    const { user, ...others } = passport
-    const isUnchanged =
-      user === loaded &&
-      Object.keys(others).length === 0 &&
-      Object.keys(loaded).length === names.length &&
-      names.every((name) => snapshot[name] === loaded[name as keyof SignInSession])
-    return isUnchanged ? 1 : { ...passport }
-  }
-  Object.defineProperty(passport, 'toJSON', { value: toJSON, configurable: true, writable: true })
+function toJsonWithoutIdToken(this: SignInSession) {
+  return { ...this, logoutHint: this.logoutHint?.length }
 }
 
 /** A copy whose JSON is complete, for the store. */
-function withFullJson(session: SessionData): SessionData {
+function withFullJson<T extends SessionData>(session: T): T {
+  const signInSession = readSignInSession(session)
   const { passport } = session as { passport?: object }
-  return passport ? ({ ...session, passport: { ...passport } } as SessionData) : session
+  return signInSession ? { ...session, passport: { ...passport, user: { ...signInSession } } } : session
 }
 
 /** Keeps sessions in this process, for development, with the same idle time as in Redis. */
@@ -138,6 +123,7 @@ export class TimeLimitedRedisStore extends RedisStore {
   readonly #keyPrefix: string
   readonly #limits: LimitsByPortal
   #isCluster = false
+  #alreadyRead: string | undefined
   /** overwrites existing keys only */
   readonly #overwriting: RedisStore
   /** session id → milliseconds since 1970; a request writes nothing if this instance wrote less than `renewAfterMs` ago */
@@ -178,7 +164,22 @@ export class TimeLimitedRedisStore extends RedisStore {
   }
 
   override async get(sid: string, done?: Done): Promise<void> {
-    await callbackify(super.get(sid), done)
+    const text = this.#alreadyRead
+    if (text === undefined) return await callbackify(super.get(sid), done)
+    this.#alreadyRead = undefined
+    done?.(undefined, JSON.parse(text))
+  }
+
+  async read(sid: string): Promise<{ text: string; data: SessionData | null }> {
+    const text = String((await this.#client.get(this.#keyPrefix + sid)) ?? null)
+    return { text, data: JSON.parse(text) as SessionData | null }
+  }
+
+  /** @param open runs express-session, which gets this text instead of reading the session again */
+  openRead(text: string, open: () => void): void {
+    this.#alreadyRead = text
+    open()
+    this.#alreadyRead = undefined
   }
 
   /** A new session that was never sent to the store needs no command to delete it. */
@@ -196,7 +197,7 @@ export class TimeLimitedRedisStore extends RedisStore {
     const stored = data as StoredSession
     const content = JSON.stringify({ ...data, cookie: undefined })
     // express-session writes the session of a sign-in again at the end of the response.
-    const isWritten = stored[sentContent] === content && !this.#isDue(sid, data, now)
+    const isWritten = stored[sentContent] === content && !this.isDue(sid, data, now)
     if (isWritten) return done?.()
     // Before the write, which may succeed even if it times out.
     stored[sentContent] = undefined
@@ -212,7 +213,7 @@ export class TimeLimitedRedisStore extends RedisStore {
 
   override async touch(sid: string, data: SessionData, done?: Done): Promise<void> {
     const now = Date.now()
-    if (!this.#isDue(sid, data, now)) return done?.()
+    if (!this.isDue(sid, data, now)) return done?.()
     // Before the write, so that only one of many concurrent requests writes.
     this.#writtenAt.set(sid, now)
     const touched = super.touch(sid, data).catch((error: unknown) => {
@@ -227,7 +228,8 @@ export class TimeLimitedRedisStore extends RedisStore {
     await callbackify(super.destroy(sid), done)
   }
 
-  #isDue(sid: string, data: SessionData, now: number): boolean {
+  /** True if the entry must be renewed, so that it does not expire while the session is in use. */
+  isDue(sid: string, data: SessionData, now: number): boolean {
     // Also if the clock was set back: Redis would otherwise delete a session that is in use.
     return Math.abs(now - (this.#writtenAt.get(sid) ?? 0)) >= this.#limits.storeTtl(data).renewAfterMs
   }
@@ -312,12 +314,103 @@ export function createCookieSession(
     proxy: true,
     cookie: { httpOnly: true, secure, sameSite: 'lax', path: '/', maxAge: maxAgeMs },
   })
-  return (req, res, next) => {
+  const open: RequestHandler = (req, res, next) => {
     openSession(req, res, (error?: unknown) => {
       // express-session would destroy the session that it could not read, which signs the user out.
       if (error !== undefined && !req.session) req.sessionID = ''
       next(error)
     })
+  }
+  return store instanceof TimeLimitedRedisStore ? openOnDemand(store, open, cookieName()) : open
+}
+
+/** An instance that has dropped one verifies it again. */
+const maxVerifiedCookies = 10_000
+
+/**
+ * Most requests only read their session, but express-session hashes each session four times, and its cookie three times. So it runs
+ * only for cookies that it has not verified yet, and for sessions that the request has changed or that must be renewed.
+ */
+function openOnDemand(
+  store: TimeLimitedRedisStore,
+  open: RequestHandler,
+  cookieName: string,
+): RequestHandler {
+  /** signed cookie → session id */
+  const verified = new LRUCache<string, string>({ max: maxVerifiedCookies })
+  return (req, res, next) => {
+    const cookie = cookiesOf(req)[cookieName] ?? ''
+    const sid = verified.get(cookie)
+    // With several instances in the app, each has a view of the request.
+    if (sid === undefined || res.req !== req) {
+      open(req, res, (error?: unknown) => {
+        const isLoaded = req.session && persisted in req.session
+        if (isLoaded && cookie.startsWith(`s:${req.sessionID}.`)) verified.set(cookie, req.sessionID)
+        next(error)
+      })
+      return
+    }
+    Object.assign(req, { sessionID: '', sessionStore: store })
+    store.read(sid).then(
+      ({ text, data }) => {
+        if (!data) return store.openRead(text, () => open(req, res, next))
+        req.sessionID = sid
+        const isUnchanged = isUnchangedSince(store, req, { text, data })
+        const reportError = (error?: unknown) => error !== undefined && next(error)
+        openBeforeResponse(res, isUnchanged, () => store.openRead(text, () => open(req, res, reportError)))
+        next()
+      },
+      (cause: unknown) => next(storeFailure(cause)),
+    )
+  }
+}
+
+/** @returns true if the request's session is still `data`, and need not be renewed */
+function isUnchangedSince(
+  store: TimeLimitedRedisStore,
+  req: Request,
+  { text, data }: { text: string; data: SessionData },
+): () => boolean {
+  const { cookie } = data
+  const loaded = store.createSession(req, data)
+  return () => {
+    const { session, sessionID } = req
+    if (session !== loaded || session.id !== sessionID || store.isDue(sessionID, session, Date.now()))
+      return false
+    // express-session ignores the expiry of the cookie, too.
+    return JSON.stringify({ ...withFullJson(session), cookie }) === text
+  }
+}
+
+/**
+ * @param isUnchanged is called before the headers are sent, and at the end of the response
+ * @param open runs express-session, which wraps the functions that the response has now, before those of later middleware
+ */
+function openBeforeResponse(res: Response, isUnchanged: () => boolean, open: () => void): void {
+  let functions = { end: res.end, write: res.write, writeHead: res.writeHead }
+  let isOpen = false
+  let hasEnded = false
+  const openIfChanged = () => {
+    if (isOpen || isUnchanged()) return
+    isOpen = true
+    const [{ session, sessionID }, { end, write, writeHead }] = [res.req, res]
+    Object.assign(res, functions)
+    Object.assign(res.req, { session: undefined })
+    open()
+    functions = { end: res.end, write: res.write, writeHead: res.writeHead }
+    Object.assign(res, { end, write, writeHead })
+    Object.assign(res.req, { session, sessionID })
+  }
+  res.end = (...parameters: unknown[]) => {
+    // As with express-session, a second call does nothing.
+    if (hasEnded) return false as never
+    openIfChanged()
+    hasEnded = true
+    return Reflect.apply(functions.end, res, parameters)
+  }
+  res.writeHead = (...parameters: unknown[]) => {
+    if (!hasEnded) openIfChanged()
+    return Reflect.apply(functions.writeHead, res, parameters)
   }
 }
 

@@ -104,29 +104,28 @@ export class Refusals {
 
   /**
    * Shown before the redirect to a provider that is down, where the user would only see an error page of the browser. Not a refusal,
-   * so nothing is recorded: the outage has its event.
+   * so nothing is recorded: the outage has its event. The first link is the one that most likely works.
    */
   async warnOfOutage(
     req: Request,
     res: Response,
-    {
-      provider,
-      returnTo,
-      reauthentication,
-    }: Pick<RefusalContext, 'returnTo' | 'reauthentication'> & { provider: Provider },
+    { provider, returnTo, reauthentication }: RefusalContext & { provider: Provider },
+    others: readonly Provider[],
   ): Promise<void> {
     const { homePath, urls } = this.#core
     const given = Object.entries(req.query).filter(([, value]) => typeof value === 'string')
     const same = Object.fromEntries(given) as Record<string, string>
     const query = { returnTo, ...reauthenticationQuery(reauthentication) }
+    const start = `/login/${provider.slug}`
+    const retry: NextStep = { label: 'tryAgain', href: urls.path(start, same) }
+    const onward: NextStep = { label: 'continueAnyway', href: urls.path(start, { ...same, anyway: '1' }) }
+    const another: NextStep = { label: 'anotherWay', href: urls.path('/login', query) }
+    const works = others.some(({ health, showOnPicker }) => showOnPicker && !health)
+    const steps = works ? [another, onward] : [retry, onward, ...(others.length > 0 ? [another] : [])]
     const problem = new PortalSsoError('provider_unavailable', 'the last probe found a fault')
     await this.#pages.problem(req, res, problem, {
       reference: undefined,
-      nextSteps: [
-        { label: 'continueAnyway', href: urls.path(`/login/${provider.slug}`, { ...same, anyway: '1' }) },
-        { label: 'anotherWay', href: urls.path('/login', query) },
-        ...(req.user ? [{ label: 'home', href: homePath } as const] : []),
-      ],
+      nextSteps: [...steps, ...(req.user ? [{ label: 'home', href: homePath } as const] : [])],
       placeholders: { provider: providerName(provider, this.#pages.locale(req)) },
     })
   }

@@ -58,10 +58,7 @@ export function createPortalResolver(
     const name: unknown = portal ? portal(req) : 'default'
     const isName = typeof name === 'string' && portalName.test(name)
     if (isName && (typeof baseUrl === 'string' || Object.hasOwn(baseUrl, name))) return name
-    throw new PortalSsoError(
-      'request_invalid',
-      'the option `portal` gave no name of a portal: lower-case letters, digits, and . : _ - inside',
-    )
+    throw new PortalSsoError('request_invalid', 'the option `portal` returned a name that is no portal')
   }
 }
 

@@ -847,13 +847,28 @@ describe('a secret in a form that was rejected', () => {
         }
       },
     ],
+    [
+      'after 15 minutes, even if another mistake was made in the meantime',
+      async (sealed) => {
+        const clock = takeClock()
+        try {
+          clock.pass(10 * 60_000)
+          const again = await post('/new/generic', { ...rejected, 'kept.clientSecret': sealed })
+          clock.pass(5 * 60_000 + 1)
+          return await post('/new/generic', { ...form(), 'kept.clientSecret': sealedIn(again)! })
+        } finally {
+          clock.back()
+        }
+      },
+    ],
   ])('is worthless %s', async (_what, use) => {
     const { clientSecret } = provider
     const sealed = sealedIn(await post('/new/generic', { ...rejected, clientSecret }))!
     expect(sealed).toMatch(/^ey[\w-]+\.\./)
     const tokens = provider.requests.length
     const seen = await use(sealed)
-    expect(seen.status).toBe(422)
+    // The page keeps only a secret that it could open.
+    expect([seen.status, sealedIn(seen)]).toEqual([422, undefined])
     const sent = provider.requests.slice(tokens).map(({ headers, body }) => JSON.stringify([headers, body]))
     expect(
       sent.filter((text) => text.includes(Buffer.from(`:${clientSecret}`).toString('base64url'))),

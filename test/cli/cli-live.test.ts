@@ -264,7 +264,7 @@ describe('portal-sso sessions', () => {
   const listSessions = async (...filter: string[]) =>
     (await json('sessions', 'list', ...filter)) as { id: string; userId: string; provider: string }[]
 
-  it('list shows the sessions of a user or provider, and end ends one in a running portal', async () => {
+  it('list shows all sessions, or those of a user or provider, and end ends one in a running portal', async () => {
     await portal.connect(provider)
     const [first, second] = [await signIn(), await signIn()]
     const all = await listSessions('--user', 'Ada@example.com')
@@ -272,6 +272,7 @@ describe('portal-sso sessions', () => {
     const newest = all[0]!
     expect(await listSessions('--user', newest.userId)).toEqual(all)
     expect(await listSessions('--provider', 'acme')).toEqual(all)
+    expect(await listSessions()).toEqual(all)
     expect(await run('sessions', 'list', '--provider', 'acme')).toMatch(/^STARTED .*\n.* acme .*\n.* acme /)
     expect(JSON.parse(await run('sessions', 'end', '--json', '--', newest.id))).toEqual({
       id: newest.id,

@@ -522,6 +522,7 @@ describe('portal-sso providers update', () => {
 
   it('changes names and notes by language, and the logo, for which it contacts no provider', async () => {
     await connect('acme')
+    provider.faults.discoveryDrop = true
     const logo = path.join(cli.folder, 'logo.png')
     fs.writeFileSync(logo, pngOf(32, 32))
     const texts = [
@@ -534,8 +535,8 @@ describe('portal-sso providers update', () => {
       'de=Neu hier?',
     ]
     const both = await cli.run(['providers', 'update', 'acme', ...texts, '--logo', logo])
-    expect(both).toMatchObject({ code: 0 })
-    expect(both.stdout).toContain('acme is changed (labels, note, notes, logo).')
+    expect(both).toMatchObject({ code: 0, stderr: '' })
+    expect(both.stdout).toBe('acme is changed (labels, note, notes, logo).\n')
     const changed = {
       labels: { de: 'Kundenportal', fr: 'Portail' },
       note: 'New here?',
@@ -543,7 +544,6 @@ describe('portal-sso providers update', () => {
       logoHash: expect.stringMatching(/^[\w-]{22}$/),
     }
     expect(await listProviders()).toMatchObject([changed])
-    provider.faults.discoveryDrop = true
     const [svg, removed] = await Promise.all([
       cli.refusal(['providers', 'update', 'acme', '--logo', writeFile('logo.svg', '<svg/>')]),
       cli.run(['providers', 'update', 'acme', '--no-logo', '--json']),

@@ -3,6 +3,9 @@ import { execFileSync } from 'node:child_process'
 import fs from 'node:fs'
 import path from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Command } from 'commander'
+import type { Knex } from 'knex'
+import { buildProgram } from '../../lib/cli/program.ts'
 import { pendingMigrations } from '../../lib/database/migrate.ts'
 import { type Cli, startCli } from '../support/cli.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
@@ -24,6 +27,18 @@ beforeEach(async () => {
   provider.reset()
   await cli.renew()
 })
+
+/** @returns the commands that do something themselves */
+function runnableIn(command: Command, path = ''): string[] {
+  const nested = command.commands.flatMap((each) => runnableIn(each, `${path} ${each.name()}`.trim()))
+  return nested.length > 0 && path !== 'doctor' ? nested : [path, ...nested]
+}
+
+/** @returns the rows of all tables */
+async function readTables(knex: Knex): Promise<Record<string, unknown[]>> {
+  const names: string[] = await knex('sqlite_master').where({ type: 'table' }).orderBy('name').pluck('name')
+  return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await knex(name)])))
+}
 
 const connect = (slug: string) =>
   cli.fromCode(({ providers }) =>
@@ -94,6 +109,89 @@ describe('portal-sso', () => {
       '--client-secret-file --client-secret-reference --client-secret-expires',
     )
     expect(complete('doctor', '')).toBe('noauth --json --help')
+  })
+
+  it('writes nothing with a command that reads', async () => {
+    const file = path.join(cli.folder, 'providers.json')
+    const reading: Record<string, string[]> = {
+      completion: [],
+      doctor: [],
+      'doctor noauth': [],
+      events: [],
+      'providers export': [],
+      'providers import': [file, '--dry-run'],
+      'providers keys': ['acme'],
+      'providers list': [],
+      'providers presets': [],
+      'providers show': ['acme'],
+      'sessions list': [],
+      'users list': [],
+    }
+    const writing = ['break-glass', 'migrate', 'secrets rotate', 'sessions end', 'sessions end-all']
+    writing.push(...['users activate', 'users add', 'users deactivate'])
+    for (const change of [
+      'add',
+      'update',
+      'test',
+      'test-sign-in',
+      'enable',
+      'disable',
+      'recommend',
+      'reorder',
+    ])
+      writing.push(`providers ${change}`)
+    for (const change of ['retire', 'cancel-retirement', 'remove', 'restore'])
+      writing.push(`providers ${change}`)
+    expect(runnableIn(buildProgram()).sort()).toEqual([...Object.keys(reading), ...writing].sort())
+
+    await connect('acme')
+    await cli.run(['users', 'add', '--email', 'ada@example.com', '--name', 'Ada'])
+    fs.writeFileSync(file, (await cli.run(['providers', 'export'])).stdout)
+    const before = await cli.withDatabase(readTables)
+    expect(Object.keys(before).length).toBeGreaterThan(15)
+    const results = await Promise.all(
+      Object.entries(reading).map(([name, more]) => cli.run([...name.split(' '), ...more])),
+    )
+    expect(results.map(({ stderr }) => stderr).join('')).toBe('')
+    expect(await cli.withDatabase(readTables)).toEqual(before)
+  })
+
+  it('lists thousands of rows page by page, and stops quietly if the reader stops', async () => {
+    const count = 2500
+    const portal = 'default'
+    const at = (index: number) => new Date(Date.now() - index * 1000).toISOString()
+    const later = '2999-01-01T00:00:00.000Z'
+    await connect('acme')
+    await cli.withDatabase(async (knex) => {
+      const provider = await knex('sso_providers').first()
+      const numbers = Array.from({ length: count }, (_, index) => index)
+      const insert = (table: string, row: (index: number) => object) =>
+        knex.batchInsert(table, numbers.map(row), 20)
+      await insert('sso_providers', (index) => ({
+        ...provider,
+        id: crypto.randomUUID(),
+        slug: `p${index}`,
+        position: index + 2,
+      }))
+      await insert('sso_events', (index) => ({
+        ...{ id: crypto.randomUUID(), portal, at: at(index), kind: 'signed-in', user_id: `u${index}` },
+        detail: '{}',
+      }))
+      await insert('sso_sessions', (index) => ({
+        ...{ id: String(index).padStart(43, '0'), session: '', portal, user_id: `u${index}` },
+        ...{ created_at: at(index), last_seen_at: at(0), expires_at: later },
+      }))
+    })
+    const lists = ['providers list', 'events --limit 2500', 'sessions list'].map((list) => list.split(' '))
+    for (const list of lists) {
+      const { stdout } = await cli.run([...list, '--json'])
+      expect((JSON.parse(stdout) as unknown[]).length).toBeGreaterThanOrEqual(count)
+      const closed = await cli.run(list, { pipe: 'head -n 1' })
+      expect(closed).toEqual({ code: 0, stdout: expect.stringMatching(/^[A-Z -]+\n$/), stderr: '' })
+    }
+    const { stdout } = await cli.run(['sessions', 'list'])
+    const users = stdout.split('\n').map((line) => /u\d+/.exec(line)?.[0])
+    expect(users).toEqual([undefined, ...Array.from({ length: count }, (_, index) => `u${index}`), undefined])
   })
 
   it('names all missing flags at once', async () => {

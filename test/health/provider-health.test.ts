@@ -7,7 +7,7 @@ import { everyDatabase, openMigrated } from '../support/databases.ts'
 import { startFaultyProvider } from '../support/faulty-provider.ts'
 import { type TestPortal, testSecret } from '../support/portal.ts'
 import { responseUrl, signIn, startPortalWithAda, useProvider } from '../support/scene.ts'
-import { Visitor } from '../support/visitor.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const other = await startFaultyProvider()
@@ -24,6 +24,7 @@ afterEach(async () => {
   timers?.back()
   timers = undefined
   await portal.close()
+  other.reset()
 })
 
 const down = { status: 503, body: 'down' }
@@ -182,6 +183,8 @@ describe('a provider that fails', () => {
   it('leaves no row when it is disabled, changed or removed', async () => {
     await recordOutage()
     await portal.sso.providers.update('acme', { displayName: 'Acme Corporation' })
+    expect(await rows()).toHaveLength(1)
+    await portal.sso.providers.update('acme', { prompt: 'login' })
     expect(await rows()).toEqual([])
     await recordOutage()
     await portal.sso.providers.disable('acme')
@@ -297,10 +300,29 @@ describe('probes', () => {
 })
 
 describe('a start of a sign-in with a provider that is down', () => {
-  const continueAnyway = /<a class="sso-button sso-button-primary" href="([^"]*)">Continue anyway<\/a>/
+  const continueAnyway = /<a class="sso-button" href="([^"]*)">Continue anyway<\/a>/
+  const stepsIn = ({ body }: Seen) =>
+    [...body.matchAll(/<a class="sso-button( sso-button-primary)?" href="[^"]*">([^<]+)</g)].map(
+      ([, primary, label]) => (primary ? `${label} (primary)` : label),
+    )
+
+  it('offers first what most likely works', async () => {
+    await recordOutage()
+    const click = () => new Visitor().get(`${portal.url}/login/acme`)
+    expect(stepsIn(await click())).toEqual(['Try again (primary)', 'Continue anyway'])
+    await portal.connect(other, { slug: 'other', displayName: 'Other' })
+    expect(stepsIn(await click())).toEqual(['Use another way (primary)', 'Continue anyway'])
+    await portal.sso.providers.update('other', { showOnPicker: false })
+    const hidden = ['Try again (primary)', 'Continue anyway', 'Use another way']
+    expect(stepsIn(await click())).toEqual(hidden)
+    await portal.sso.providers.update('other', { showOnPicker: true })
+    await recordOutage('other')
+    expect(stepsIn(await click())).toEqual(hidden)
+  })
 
   it('shows our page first, with both ways to go on', async () => {
     await recordOutage()
+    await portal.connect(other, { slug: 'other', displayName: 'Other' })
     const before = await portal.knex('sso_events')
     const seen = await new Visitor().get(
       `${portal.url}/login/acme?returnTo=/portal/deep&max_age=60&login_hint=ada`,
@@ -325,6 +347,7 @@ describe('a start of a sign-in with a provider that is down', () => {
 
   it('is in German, and JSON for other clients', async () => {
     await recordOutage()
+    await portal.connect(other, { slug: 'other', displayName: 'Other' })
     const seen = await new Visitor({ 'accept-language': 'de' }).get(`${portal.url}/login/acme`)
     expect(seen.body).toContain('>Trotzdem fortfahren</a>')
     expect(seen.body).toContain('>Anders anmelden</a>')

@@ -40,7 +40,8 @@ export interface RunningHost {
   database: FreshDatabase
   /** everything that the process has written */
   output(): string
-  stop(): Promise<void>
+  /** Sends SIGTERM. @returns the exit code, `null` if the signal ended the process */
+  stop(): Promise<number | null>
 }
 
 /** Registers a host at the provider, which it knows as `acme`. @param routers the URLs where it mounts `sso.router()` */
@@ -127,9 +128,10 @@ export class Host {
     let output = ''
     const stop = async () => {
       child.kill()
-      await exited
+      const [code] = (await exited) as [number | null]
       await prepared.stop?.()
       await database.drop()
+      return code
     }
     const isListening = await new Promise<boolean>((resolve) => {
       for (const stream of [child.stdout, child.stderr])

@@ -120,6 +120,31 @@ describe('a new user, in a real browser', () => {
     },
   )
 
+  it('sends a form once after a double click, and the button shows that it waits', async () => {
+    await createUser('ada@example.com')
+    const grace = await openPerson()
+    await grace.page.goto(`${portal.url}/login?returnTo=/account/security`)
+    await grace.choose('Northwind ID')
+    await grace.choose(/^Grace Hopper/)
+    const posts: string[] = []
+    // The portal does not answer yet.
+    await grace.page.route(/\/register$/, async (route) => {
+      posts.push(route.request().method())
+      await route.fulfill({ status: 204 })
+    })
+    const button = grace.page.getByRole('button', { name: 'Register and sign in' })
+    await button.dblclick()
+    expect(await button.getAttribute('aria-busy')).toBe('true')
+    expect(posts).toEqual(['POST'])
+    await grace.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
+    expect(await button.getAttribute('aria-busy')).toBeNull()
+    await grace.page.unroute(/\/register$/)
+    await button.click()
+    await grace.page.getByText('grace@example.com').first().waitFor()
+    await portal.knex('sso_users').where({ email: 'grace@example.com' }).delete()
+    await closeAll(grace)
+  })
+
   it('copies the reference of a problem, which a live region confirms', async () => {
     const grace = await openPerson({ permissions: ['clipboard-read', 'clipboard-write'] })
     await grace.page.goto(`${portal.url}/login/northwind/callback?state=x&code=y`)

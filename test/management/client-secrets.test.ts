@@ -100,7 +100,8 @@ describe('a client secret whose sealing secret is lost', () => {
     await portal.connect(provider)
     const secret = 'quite-another-secret-longer-than-32-characters'
     const another = await startPortal({ database: portal.knex, secret })
-    await expect(another.sso.providers.update('acme', { displayName: 'x' })).rejects.toThrow(
+    await another.sso.providers.update('acme', { displayName: 'x' })
+    await expect(another.sso.providers.update('acme', { prompt: 'login' })).rejects.toThrow(
       'set the client secret again',
     )
     await another.sso.providers.update('acme', { clientSecret: oldSecret })

@@ -99,7 +99,10 @@ describe('a metadata URL with a query', () => {
       provider.faults.discovery = { issuer }
       expect((await portal.sso.providers.test('acme')).ok).toBe(false)
     }
-    for (const changes of [{ displayName: 'Acme' }, { issuer: provider.issuer, metadataUrl: metadataUrl() }])
+    for (const changes of [
+      { prompt: 'login' as const },
+      { issuer: provider.issuer, metadataUrl: metadataUrl() },
+    ])
       await expect(portal.sso.providers.update('acme', changes)).rejects.toThrow('names another issuer')
     expect(await stored()).toMatchObject({ issuer: provider.issuer })
   })

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import type { Check } from '../../lib/providers/provider.ts'
+import { Locales } from '../../lib/web/locale.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -318,14 +319,26 @@ describe('a test of a provider', () => {
     expect(tokenRequests().length).toBe(before + 1)
   })
 
-  it('is stored in the row without a new version', async () => {
+  it('is stored in the row without a new version, with the parts from which pages translate it', async () => {
     await portal.connect(provider)
     const [before] = await portal.sso.providers.list()
     provider.faults.clientSecrets = ['exchanged at the provider']
+    provider.faults.tokenError = {
+      status: 401,
+      body: { error: 'invalid_client', error_description: '\u202e' },
+    }
     const { ok, checks } = await portal.sso.providers.test('acme')
     expect(ok).toBe(false)
     const [after] = await portal.sso.providers.list()
     expect(after).toEqual({ ...before, lastTest: { at: expect.any(String), checks } })
+    const { say } = new Locales(
+      { cookieName: String, secure: false },
+      { locales: {}, defaultLocale: 'en' },
+    ).resolve()
+    for (const { phrases = {}, message, hint } of after!.lastTest!.checks)
+      expect([say(phrases.message ?? message), hint && say(phrases.hint ?? hint)]).toEqual([message, hint])
+    const { values } = after!.lastTest!.checks.find(({ name }) => name === 'credentials')!.phrases!.message!
+    expect(values).toEqual({ cause: expect.anything(), detail: 'status 401, invalid_client, "\\u{202e}"' })
   })
 
   it.each<[what: string, faults: Faults, settings: Partial<ProviderInput>, result: string, message: RegExp]>([

@@ -203,8 +203,15 @@ describe('the private network cannot be reached (SSRF)', () => {
 
   it('in plain http, except on this machine, whatever its name resolves to', async () => {
     const anywhere = outboundWith({ allowedAddresses: ['0.0.0.0/0'] }, resolvesTo(['93.184.216.34']))
-    await expect(get(anywhere, '/', 'localhost')).rejects.toEqual(refusedAddress)
-    for (const address of ['http://example.com/', 'ftp://127.0.0.1/', 'file:///etc/passwd', 'data:,x'])
+    for (const name of ['localhost', 'north.localhost'])
+      await expect(get(anywhere, '/', name)).rejects.toEqual(refusedAddress)
+    for (const address of [
+      'http://example.com/',
+      'http://localhost.example.com/',
+      'ftp://127.0.0.1/',
+      'file:///etc/passwd',
+      'data:,x',
+    ])
       await expect(anywhere.fetch(address, options)).rejects.toThrow('is not https')
   })
 

@@ -810,6 +810,25 @@ describe('admin consent', () => {
     expect(await events()).toEqual([{ provider: 'entra', outcome: 'granted', tenant: contoso }])
   })
 
+  it('shows the name of the preset, not that of a draft', async () => {
+    await open(contoso)
+    await portal.sso.providers.update('entra', { displayName: 'Merger', labels: { de: 'Merger' } })
+    await portal.sso.providers.disable('entra')
+    const forged = await responseUrl()
+    forged.searchParams.set('error', 'access_denied')
+    const pages = [
+      await consents(),
+      await visitor.get(forged.href),
+      await visitor.get(`${portal.url}/login/entra/admin-consent?admin_consent=True`),
+      await visitor.get(`${portal.url}/login/entra/admin-consent/callback?admin_consent=True&lang=de`),
+      await visitor.get(`${portal.url}/login/entra/admin-consent/callback`),
+    ]
+    for (const { body } of pages) {
+      expect(body).toContain('Microsoft Entra ID')
+      expect(body).not.toContain('Merger')
+    }
+  })
+
   it('is possible before the provider is enabled, which the page mentions', async () => {
     await open(contoso, { enabled: false })
     const seen = await consents()

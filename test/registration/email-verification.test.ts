@@ -264,6 +264,13 @@ describe('a user whose address is not trusted', () => {
     expect((await enter(mailServer.codeTo(ada.email))).status).toBe(303)
   })
 
+  it('need not wait for another mail to a corrected address of the same mailbox', async () => {
+    await open()
+    await toCode('ad.a@example.com')
+    await send(ada.email)
+    expect(mailServer.codes.flatMap(({ recipients }) => recipients)).toEqual(['ad.a@example.com', ada.email])
+  })
+
   it('need not wait for another mail after too many wrong codes', async () => {
     await open()
     await toCode()
@@ -685,6 +692,24 @@ describe.each(everyDatabase)('guessing codes and flooding mailboxes (%s)', (_nam
     const seen = await Promise.all(Array.from({ length: 10 }, (_, n) => guess(code, n)))
     expect(seen.filter(({ status }) => status === 303)).toHaveLength(1)
     expect((await events()).filter((kind) => kind === 'email-verified')).toHaveLength(1)
+  })
+
+  it('is sent once after a double click, for the first request and for the one that the browser shows', async () => {
+    await start()
+    const twin = at(second)
+    const twinSend = twin.post(`${second.url}/register/code`, { email: ada.email }, { origin: portal.url })
+    const seen = await Promise.all([send(ada.email), twinSend])
+    expect(seen).toMatchObject([{ status: 303 }, { status: 303 }])
+    const late = at(second)
+    await late.post(`${second.url}/register/code`, { email: ada.email }, { origin: portal.url })
+    expect(mailServer.codes).toHaveLength(1)
+    expect((await events()).filter((kind) => kind === 'email-code-sent')).toHaveLength(1)
+    const entered = await twin.post(
+      `${second.url}/register/verify`,
+      { code: mailServer.codeTo(ada.email) },
+      { origin: portal.url },
+    )
+    expect(entered.status).toBe(303)
   })
 
   it('replaces a code by the next one, and sends at most three for one registration, even to copies of its cookie', async () => {

@@ -50,6 +50,19 @@ describe('the option redis', () => {
     await expect(start(createClient({ url }))).rejects.toThrow(/give a connected client.*closed/)
   })
 
+  it('survives a lost connection without an `error` listener of the host', async () => {
+    const own = await startOwnRedis()
+    const client = createClient({ url: own.url, socket: { reconnectStrategy: 50 } })
+    await client.connect()
+    closing.push(() => client.destroy())
+    await start(client)
+    await start(client)
+    expect(client.listenerCount('error')).toBe(1)
+    const lost = new Promise((resolve) => client.once('reconnecting', resolve))
+    await own.stop()
+    await lost
+  })
+
   it('accepts a client while Redis is down, with a warning', async () => {
     const own = await startOwnRedis()
     const client = await connectRedis(own.url)

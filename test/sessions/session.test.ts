@@ -473,6 +473,81 @@ describe('a session that nobody changes', () => {
   })
 })
 
+describe('a session whose cookie was verified before', () => {
+  const sends: Record<string, (res: express.Response, change: () => void) => void> = {
+    'before its headers'(res, change) {
+      change()
+      res.write('sent')
+      res.end()
+    },
+    'after its headers'(res, change) {
+      res.write('sent')
+      change()
+      res.end()
+    },
+    'and calls `end` twice'(res, change) {
+      change()
+      res.end('sent')
+      res.end('again')
+    },
+    'and calls `end` twice without a change'(res) {
+      res.end('sent')
+      res.end('again')
+    },
+  }
+  const mount: TestPortalOptions['mount'] = (app, sso) => {
+    app.use(sso.session())
+    app.get('/send/:how', (req, res) => {
+      // As middleware that compresses: each function that it wraps must be called once.
+      const { end, write } = res
+      res.write = ((chunk: string) => Reflect.apply(write, res, [`<${chunk}`])) as typeof write
+      res.end = ((chunk = '') => Reflect.apply(end, res, [`${chunk}>`])) as typeof end
+      const session = req.session as { changes?: number }
+      sends[req.params.how]?.(res, () => {
+        session.changes = (session.changes ?? 0) + 1
+      })
+    })
+    app.get('/destroy', (req, res) => req.session.destroy(() => res.send('destroyed')))
+    app.get('/changes', (req, res) => void res.json((req.session as { changes?: number }).changes ?? 0))
+    mountDefault(app, sso)
+  }
+
+  it('is stored when the host changes it', async () => {
+    const portal = await portalWithAda({
+      mount,
+      redis: await connectForTest(),
+      session: { userCacheSeconds: 5 },
+    })
+    const visitor = await signIn(portal)
+    const get = async (path: string) => await visitor.get(portal.url + path)
+    const sent: unknown[] = []
+    for (const how of Object.keys(sends)) {
+      const { body, headers } = await get(`/send/${encodeURIComponent(how)}`)
+      sent.push([how, body, headers.getSetCookie().length, (await get('/changes')).body])
+    }
+    expect(sent).toEqual([
+      ['before its headers', '<sent>', 1, '1'],
+      ['after its headers', '<sent>', 0, '2'],
+      ['and calls `end` twice', 'sent>', 1, '3'],
+      ['and calls `end` twice without a change', 'sent>', 0, '3'],
+    ])
+  })
+
+  it('ends when the host destroys it, and for a cookie with another signature', async () => {
+    const portal = await portalWithAda({ mount, redis: await connectForTest() })
+    const visitor = await signIn(portal)
+    const value = visitor.cookies.get(portal.url)!.get('portal-sso')!
+    const statusWith = async (cookie: string) =>
+      (await new Visitor().get(`${portal.url}/portal`, { cookie: `portal-sso=${cookie}` })).status
+    const forged = value.replace(/.$/, (last) => (last === 'A' ? 'B' : 'A'))
+    for (const expected of [200, 200]) expect(await statusWith(value)).toBe(expected)
+    for (const cookie of [forged, value.split('.')[0]!, `${value}.A`])
+      expect(await statusWith(cookie)).toBe(302)
+    await visitor.get(`${portal.url}/destroy`)
+    expect(await statusWith(value)).toBe(302)
+  })
+})
+
 describe('the guard', () => {
   it('redirects pages to the sign-in page and back, and prevents caching', async () => {
     const portal = await portalWithAda()

@@ -4,7 +4,6 @@ import { describe, expect, it } from '@jest/globals'
 import { examplesPage, optionsPage, settingsPage, templatesPage } from '../../docs/reference.ts'
 import { connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
-import { problemStatus } from '../../lib/shared/errors.ts'
 import { freshSqlite } from '../support/databases.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
@@ -245,13 +244,6 @@ describe('the documents', () => {
         !fs.existsSync(path.join(root, target)) || (anchor && !anchorsIn(target).includes(anchor)),
     )
     expect(broken).toEqual([])
-  })
-})
-
-describe('docs/errors.md', () => {
-  it('lists exactly the error codes, with their status', () => {
-    const rows = [...read('docs', 'errors.md').matchAll(/^\| `(\w+)` \| (\d{3}) \|/gm)]
-    expect(Object.fromEntries(rows.map(([, code, status]) => [code, Number(status)]))).toEqual(problemStatus)
   })
 })
 

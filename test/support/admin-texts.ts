@@ -3,6 +3,7 @@ import path from 'node:path'
 import { remedies } from '../../lib/admin/remedies.ts'
 import { entraErrors } from '../../lib/providers/presets/entra.ts'
 import { oktaErrors } from '../../lib/providers/presets/okta.ts'
+import { usualTrust } from '../../lib/providers/presets/preset.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import { settingEntries } from '../../lib/providers/settings.ts'
 
@@ -38,6 +39,10 @@ function textsIn(value: unknown, isShown = false): string[] {
 export function adminTexts(): Set<string> {
   const files = [...sourceFiles('lib', '.ts'), ...sourceFiles('views', '.ejs')]
   const settings = settingEntries().map(([, { schema, ...setting }]) => setting)
-  const tables = [textsIn(settings), textsIn([presets, entraErrors, oktaErrors]), textsIn(remedies, true)]
+  const tables = [
+    textsIn(settings),
+    textsIn([presets, usualTrust, entraErrors, oktaErrors]),
+    textsIn(remedies, true),
+  ]
   return new Set([...files.flatMap(([, text]) => markedIn(text)), ...tables.flat()])
 }

@@ -21,6 +21,8 @@ export interface RunOptions {
   env?: Record<string, string | undefined>
   input?: string
   cwd?: string
+  /** reads the output, as in `portal-sso … | head -n 1`; its output is returned */
+  pipe?: string
 }
 
 export interface Conversation {
@@ -80,8 +82,11 @@ export async function startCli(...secrets: string[]): Promise<Cli> {
       cli.databaseUrl = `sqlite:${path.join(folder, 'portal.sqlite')}`
       await cli.withDatabase((knex) => migrate(knex))
     },
-    async run(args, { env, input = '', cwd = process.cwd() } = {}) {
-      const child = spawn(process.execPath, [program, ...args], { env: environment(env), cwd })
+    async run(args, { env, input = '', cwd = process.cwd(), pipe } = {}) {
+      const piped = ['-c', `set -o pipefail; "$@" | ${pipe}`, 'bash']
+      const command = pipe ? ['bash', ...piped, process.execPath] : [process.execPath]
+      const [file = '', ...before] = command
+      const child = spawn(file, [...before, program, ...args], { env: environment(env), cwd })
       child.stdin.on('error', () => {}) // The process may exit without reading.
       child.stdin.end(input)
       const output = { stdout: '', stderr: '' }

@@ -490,6 +490,22 @@ export const mailStates: (PageState & { admin: boolean })[] = [
       await openMail(page, scene)
     },
   },
+  {
+    name: 'mail-expiry',
+    admin: true,
+    async open(page, scene) {
+      const { knex, sso } = scene.portal
+      const expireAt = (client_secret_expires_at: string | null) =>
+        knex('sso_providers')
+          .where({ portal: 'default', slug: 'tailspin' })
+          .update({ client_secret_expires_at, expiry_warned: null })
+      await expireAt(new Date(Date.now() + 20.5 * 86_400_000).toISOString())
+      scene.mail = ''
+      await sso.runMaintenance()
+      await expireAt(null)
+      await openMail(page, scene)
+    },
+  },
 ]
 
 export const pageStates: (PageState & { admin: boolean })[] = [
@@ -555,6 +571,7 @@ export async function startScene(options: Partial<PortalSsoOptions> = {}): Promi
         scene.mail = String(html)
       },
       mailFrom: 'Equipment Portal <no-reply@example.com>',
+      adminMail: 'it-help@example.com',
       mount(app, sso) {
         mountDefault(app, sso)
         app.use('/admin/sso', sso.admin({ authorize: () => true }))

@@ -1075,8 +1075,8 @@ describe('enabling a provider', () => {
       { slug: 'draft', actor: 'grace', change: 'enabled', testSignIn: 'overridden' },
     ])
     expect(await events('provider-connected')).toMatchObject([
-      { slug: 'acme', enabled: 'true', testSignIn: 'overridden' },
-      { slug: 'draft', enabled: 'false' },
+      { slug: 'acme', enabled: true, testSignIn: 'overridden' },
+      { slug: 'draft', enabled: false },
     ])
     expect((await events('provider-connected'))[1]).not.toHaveProperty('test-sign-in')
   })

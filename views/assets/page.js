@@ -46,6 +46,24 @@
     field.after(bar)
   }
 
+  // A second click sends nothing. After five seconds the form works again, for users who have stopped the first request.
+  const sent = new Map()
+  const release = () => {
+    for (const button of sent.values()) button?.removeAttribute('aria-busy')
+    sent.clear()
+  }
+  document.addEventListener('submit', (event) => {
+    const { submitter, target } = event
+    if (sent.has(target)) return event.preventDefault()
+    sent.set(target, submitter)
+    submitter?.setAttribute('aria-busy', 'true')
+    setTimeout(release, 5000)
+  })
+  // The browser shows the page again after "Back".
+  addEventListener('pageshow', ({ persisted }) => {
+    if (persisted) release()
+  })
+
   // The button waits as the server does.
   for (const wait of document.querySelectorAll('[data-wait]')) {
     const button = wait.closest('form').querySelector('button')

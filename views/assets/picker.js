@@ -27,8 +27,12 @@
     name.replaceChildren(before, provider.cloneNode(true), after)
   })
 
-  document.querySelector('.sso-email-form')?.addEventListener('submit', ({ target }) => {
-    begin(target.querySelector('button'))
+  // A second click sends nothing, unless the user has stopped the first request.
+  document.querySelector('.sso-email-form')?.addEventListener('submit', (event) => {
+    const button = event.target.querySelector('button')
+    if (button.hasAttribute('aria-busy')) return event.preventDefault()
+    begin(button)
+    setTimeout(() => undo(), 5000)
   })
 
   // The browser keeps the page while the user is at the provider, and shows it again after "Back".

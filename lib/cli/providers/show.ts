@@ -1,10 +1,11 @@
 import { type ProviderUrl, providerUrls } from '../../management/provider-urls.ts'
+import type { ProvidersApi } from '../../management/providers-api.ts'
 import type { Preset, PresetQuestion } from '../../providers/presets/preset.ts'
 import { presets } from '../../providers/presets/presets.ts'
 import { describeHealth, type Provider } from '../../providers/provider.ts'
 import { settingFacts } from '../../providers/settings.ts'
 import type { CommandContext, PortalCommands } from '../command.ts'
-import { checkText, pairs, printProgress, type Result, table } from '../output.ts'
+import { checkText, pairs, printPages, printProgress, type Result, table } from '../output.ts'
 
 export const showCommands: PortalCommands = {
   list: {
@@ -18,8 +19,9 @@ export const showCommands: PortalCommands = {
           { SLUG: 'slug', NAME: 'displayName', REMOVED: 'removedAt' },
           'No removed provider can be restored.',
         )
-      return table(
-        await providers.list(),
+      return await printPages(
+        flags,
+        pagesOf(providers),
         {
           SLUG: 'slug',
           NAME: 'displayName',
@@ -40,7 +42,7 @@ export const showCommands: PortalCommands = {
       const urls = providerUrls(context, provider, context.flags.portal)
       const { lastSignInAt } = (await context.history.activity({ slugs: [slug] })).get(slug) ?? {}
       return {
-        json: { ...provider, lastSignInAt, urls: urlsByName(urls) },
+        json: { ...provider, lastSignInAt: lastSignInAt ?? null, urls: urlsByName(urls) },
         text: describeProvider(provider, urls, lastSignInAt),
       }
     },
@@ -55,6 +57,17 @@ export const showCommands: PortalCommands = {
     },
   },
 }
+
+async function* pagesOf(providers: ProvidersApi) {
+  let after: string | undefined
+  do {
+    const page = await providers.list({ after, most: pageSize })
+    yield page
+    after = page.length < pageSize ? undefined : page.at(-1)?.slug
+  } while (after !== undefined)
+}
+
+const pageSize = 1000
 
 export const keysCommands: PortalCommands = {
   'keys <slug>': {

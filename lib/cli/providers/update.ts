@@ -4,6 +4,7 @@ import { presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
 import {
   isSecret,
+  needsRetest,
   type ProviderChanges,
   type ProviderSettings,
   type Setting,
@@ -20,9 +21,14 @@ export type Flags = Record<string, unknown>
 
 type UpdateContext = CommandContext<Flags & { public?: boolean; unset?: string; logo?: string | false }>
 
+export const logoOption = {
+  '--logo <file>': 'its own logo: a PNG or WebP file, at most 256 × 256 pixels and 20 KB',
+}
+
 export const updateCommands: PortalCommands = {
   'update <slug>': {
-    description: 'change settings; the provider is tested first, and the change applies immediately',
+    description:
+      'change settings, which applies immediately; what affects sign-ins is tested with the provider first',
     examples: [
       'providers update acme --name "Acme AG" --email-domain acme.com acme.de',
       'providers update acme --client-secret-file new.txt --client-secret-expires 2027-01-31',
@@ -34,7 +40,7 @@ export const updateCommands: PortalCommands = {
     },
     options: {
       '--unset <settings>': 'reset settings to their defaults: flag names, separated by commas',
-      '--logo <file>': 'its own logo: a PNG or WebP file, at most 256 × 256 pixels and 20 KB',
+      ...logoOption,
       '--no-logo': 'remove its own logo',
     },
     async run({ providers, actor, flags }: UpdateContext, slug: string) {
@@ -43,25 +49,26 @@ export const updateCommands: PortalCommands = {
         ...(await readSettings(flags)),
         ...(flags.public && { clientSecret: null, clientSecretReference: null }),
       }
-      const names: string[] = Object.keys(changes)
-      const logo = flags.logo
-        ? readLogo(await readBytes(flags.logo, '--logo', maxLogoBytes)).image
-        : undefined
+      const names = Object.keys(changes) as SettingName[]
+      const logo = await readLogoFlag(flags.logo)
       if (names.length === 0 && flags.logo === undefined)
         throw new ConfigurationError(
           'nothing to change; run `portal-sso providers update --help` to list all settings',
         )
-      // A logo needs no test: it can be changed while the provider fails.
-      if (names.length > 0) {
-        printProgress(flags, 'Testing the provider …')
-        await withFlagNames(providers.update(slug, changes, { actor }))
-      }
+      const isTested = needsRetest(names)
+      if (isTested) printProgress(flags, 'Testing the provider …')
+      if (names.length > 0) await withFlagNames(providers.update(slug, changes, { actor }))
       if (logo) await providers.setLogo(slug, logo, { actor })
       else if (flags.logo === false) await providers.removeLogo(slug, { actor })
       const changed = flags.logo === undefined ? names : [...names, 'logo']
-      return describeUpdated(await providers.get(slug), changed, names.length > 0)
+      return describeUpdated(await providers.get(slug), changed, isTested)
     },
   },
+}
+
+/** @throws ManagementError if the file is no logo that users may see */
+export async function readLogoFlag(file: string | false | undefined): Promise<Buffer | undefined> {
+  return file ? readLogo(await readBytes(file, '--logo', maxLogoBytes)).image : undefined
 }
 
 function describeUpdated(provider: Provider, changed: readonly string[], isTested: boolean): Result {

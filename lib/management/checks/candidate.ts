@@ -44,8 +44,7 @@ export type TestInput = ProviderSettings & {
 
 /** Shows which addresses of the provider are trusted. */
 export function checkVouching(settings: TrustSettings): Check {
-  const { description, warning: found } = describeVouching(settings)
-  const addresses = asPhrase(description)
+  const { description: addresses, warning: found } = describeVouching(settings)
   if (!found) return ok('vouching', phrase('it vouches for {{addresses}}', { addresses }))
   const reason = asPhrase(found.reason)
   return warning(

@@ -12,13 +12,14 @@ const sso = await createPortalSso({
   redis,
   session: { userCacheSeconds: 0 },
 })
-await sso.providers.connect({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: ISSUER,
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-})
+if (!(await sso.providers.find('acme')))
+  await sso.providers.connect({
+    slug: 'acme',
+    displayName: 'Acme',
+    issuer: ISSUER,
+    clientId: CLIENT_ID,
+    clientSecret: CLIENT_SECRET,
+  })
 
 const app = express()
 app.set('trust proxy', 'loopback')

@@ -25,13 +25,14 @@ const sso = await createPortalSso({
   database: env('DATABASE_URL'),
   redis,
 })
-await sso.providers.connect({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: env('ISSUER'),
-  clientId: env('CLIENT_ID'),
-  clientSecret: env('CLIENT_SECRET'),
-})
+if (!(await sso.providers.find('acme')))
+  await sso.providers.connect({
+    slug: 'acme',
+    displayName: 'Acme',
+    issuer: env('ISSUER'),
+    clientId: env('CLIENT_ID'),
+    clientSecret: env('CLIENT_SECRET'),
+  })
 
 const app = express()
 app.use(sso.session())

@@ -36,13 +36,14 @@ async function startSso(): Promise<PortalSso> {
     database: DATABASE_URL,
     redis,
   })
-  await sso.providers.connect({
-    slug: 'acme',
-    displayName: 'Acme',
-    issuer: ISSUER,
-    clientId: CLIENT_ID,
-    clientSecret: CLIENT_SECRET,
-  })
+  if (!(await sso.providers.find('acme')))
+    await sso.providers.connect({
+      slug: 'acme',
+      displayName: 'Acme',
+      issuer: ISSUER,
+      clientId: CLIENT_ID,
+      clientSecret: CLIENT_SECRET,
+    })
   return sso
 }
 

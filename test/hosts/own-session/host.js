@@ -9,8 +9,9 @@ import { createClient } from 'redis'
 const { BASE_URL, SSO_SECRET, DATABASE_URL, REDIS_URL, ISSUER, CLIENT_ID, CLIENT_SECRET, PORT } = process.env
 const redis = await createClient({ url: REDIS_URL }).connect()
 const sso = await createPortalSso({ baseUrl: BASE_URL, secret: SSO_SECRET, database: DATABASE_URL, redis })
-await sso.users.create({ email: 'grace@example.com', name: 'Grace Hopper', fields: {} })
-if (CLIENT_ID)
+if (!(await sso.users.findByEmail('grace@example.com')))
+  await sso.users.create({ email: 'grace@example.com', name: 'Grace Hopper', fields: {} })
+if (CLIENT_ID && !(await sso.providers.find('acme')))
   await sso.providers.connect({
     slug: 'acme',
     displayName: 'Acme',

@@ -7,13 +7,14 @@ const redis = await createClient({ url: REDIS_URL }).connect()
 const shared = { baseUrl: BASE_URL, secret: SSO_SECRET, database: DATABASE_URL, redis }
 const staff = await createPortalSso({ ...shared, mountPath: '/staff' })
 const customers = await createPortalSso({ ...shared, mountPath: '/customers' })
-await staff.providers.connect({
-  slug: 'acme',
-  displayName: 'Acme',
-  issuer: ISSUER,
-  clientId: CLIENT_ID,
-  clientSecret: CLIENT_SECRET,
-})
+if (!(await staff.providers.find('acme')))
+  await staff.providers.connect({
+    slug: 'acme',
+    displayName: 'Acme',
+    issuer: ISSUER,
+    clientId: CLIENT_ID,
+    clientSecret: CLIENT_SECRET,
+  })
 
 const app = express()
 app.use('/staff', staff.session(), staff.router())
