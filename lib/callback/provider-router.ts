@@ -113,19 +113,14 @@ function readResponseIfValid(req: Request): AuthorizationResponse | undefined {
   }
 }
 
-function startHandler(connection: ProviderConnection, modules: CallbackModules): RequestHandler {
-  const { logout, providersTable, signIn } = modules
+function startHandler(connection: ProviderConnection, { logout, signIn }: CallbackModules): RequestHandler {
   const { provider } = connection
   const { portal } = provider
   return asyncHandler(async (req, res) => {
     const returnTo = safeReturnTo(req.query.returnTo)
     const reauthentication = readReauthentication(req.query)
-    if (connection.health && req.query.anyway === undefined) {
-      const enabled = await providersTable.listEnabled(portal, { limit: 9 })
-      const others = enabled.filter(({ id }) => id !== provider.id)
-      const context = { portal, provider, returnTo, reauthentication }
-      return await signIn.refusals.warnOfOutage(req, res, context, others)
-    }
+    if (connection.health && req.query.anyway === undefined)
+      return await signIn.refusals.warnOfOutage(req, res, { portal, provider, returnTo, reauthentication })
     try {
       // The query only says that an account is to be proved. The sealed cookie says for which registration.
       const isProof = req.query.proving !== undefined

@@ -1,6 +1,4 @@
 import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline/promises'
-import { PassThrough } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { ConfigurationError } from '../shared/errors.ts'
 import type { AdminText } from '../shared/phrase.ts'
@@ -18,7 +16,7 @@ interface Prompt {
   defaultAnswer?: string | undefined
   /** Validates the input and returns it in its normal form. */
   read?(input: string): ReadResult | Promise<ReadResult>
-  /** printed after Ctrl-C or Ctrl-D; default: nothing was changed */
+  /** printed after Ctrl-C; default: nothing was changed */
   stoppedMessage?: string | undefined
 }
 
@@ -29,55 +27,72 @@ export function atTerminal(): boolean {
   return process.stdin.isTTY === true
 }
 
+/** Standard output holds only results. */
+const appearance = { output: process.stderr, withGuide: false }
+
 /** Asks until the answer is valid. @throws ConfigurationError naming the flag without a terminal, and after Ctrl-C */
 export async function ask(prompt: Prompt): Promise<string> {
-  const { flag, hint, example, defaultAnswer, read = (answer) => ({ answer }) } = prompt
-  if (!atTerminal()) throw new ConfigurationError(`${prompt.question}: give ${flag}`)
-  const help = [hint, example && `for example ${example}`].filter(Boolean).join('; ')
-  if (help) writeLine(`  (${help})`)
-  for (;;) {
-    const input = (await readInput(prompt)) || defaultAnswer
-    if (input === defaultAnswer && input !== undefined) return input
-    const result = input === undefined ? { wrong: 'please enter a value' } : await read(input)
-    if ('answer' in result) return result.answer
-    writeLine(`  ${result.wrong}`)
+  const { hint, example, hidden, defaultAnswer, read = (answer) => ({ answer }) } = prompt
+  const { password, text } = await loadPrompts(prompt)
+  const keep = hidden && defaultAnswer && 'leave empty to keep it'
+  const help = [hint, example && `for example ${example}`, keep].filter(Boolean).join('; ')
+  const message = sanitizeForTerminal(help ? `${prompt.question} (${help})` : prompt.question)
+  const readAnswer = async (input = ''): Promise<ReadResult> => {
+    const answer = input.trim() || defaultAnswer
+    if (answer === undefined) return { wrong: 'please enter a value' }
+    return answer === defaultAnswer ? { answer } : await read(answer)
   }
-}
-
-type ConfirmOptions = Pick<Prompt, 'flag' | 'stoppedMessage'> & { defaultAnswer?: 'yes' | 'no' }
-
-export async function confirm(question: string, options: ConfirmOptions): Promise<boolean> {
-  const { defaultAnswer = 'no' } = options
-  const read = (input: string): ReadResult =>
-    /^(y|yes|n|no)$/i.test(input) ? { answer: input } : { wrong: 'please enter yes or no' }
-  const withChoices = `${question} [yes/no, default ${defaultAnswer}]`
-  return /^y/i.test(await ask({ ...options, question: withChoices, defaultAnswer, read }))
-}
-
-async function readInput({ question, hidden, defaultAnswer, stoppedMessage }: Prompt): Promise<string> {
-  const output = hidden ? new PassThrough().resume() : process.stderr // Discards what would be echoed.
-  const terminal = createInterface({ input: process.stdin, output, terminal: true })
-  // After Ctrl-C or Ctrl-D `question()` never settles, and the command would exit with code 0.
-  const closed = new Promise<never>((_, reject) => {
-    terminal.once('close', () =>
-      reject(new ConfigurationError(`\n${stoppedMessage ?? 'stopped; nothing was changed'}`)),
-    )
-  })
-  const withDefault = defaultAnswer && !/default/.test(question) ? `${question} [${defaultAnswer}]` : question
-  try {
-    if (hidden)
-      process.stderr.write(`${question} (hidden${defaultAnswer ? ', leave empty to keep it' : ''}): `)
-    const input = terminal.question(hidden ? '' : `${sanitizeForTerminal(withDefault)}: `)
-    const answer = await Promise.race([input, closed])
-    if (hidden) process.stderr.write('\n')
-    return answer.trim()
-  } finally {
-    terminal.close()
+  async function validate(input: string | undefined): Promise<string | undefined> {
+    const result = await readAnswer(input)
+    return 'wrong' in result ? sanitizeForTerminal(String(result.wrong)) : undefined
   }
+  const shown = defaultAnswer ? { placeholder: sanitizeForTerminal(defaultAnswer) } : {}
+  const input = hidden
+    ? await password({ ...appearance, message, validate })
+    : await text({ ...appearance, ...shown, message, validate })
+  const result = await readAnswer(assertAnswered(input, prompt))
+  if ('wrong' in result) throw new ConfigurationError(String(result.wrong))
+  return result.answer
 }
 
-function writeLine(text: string): void {
-  process.stderr.write(`${sanitizeForTerminal(text)}\n`)
+type Question = Pick<Prompt, 'question' | 'flag' | 'stoppedMessage'>
+
+export async function confirm(
+  question: string,
+  { defaultAnswer = 'no', ...more }: Omit<Question, 'question'> & { defaultAnswer?: 'yes' | 'no' },
+): Promise<boolean> {
+  const prompts = await loadPrompts({ question, ...more })
+  const message = sanitizeForTerminal(question)
+  const answer = await prompts.confirm({ ...appearance, message, initialValue: defaultAnswer === 'yes' })
+  return assertAnswered(answer, more)
+}
+
+/** @param choices the first one is selected */
+export async function choose(
+  prompt: Question,
+  choices: readonly { value: string; label: string; hint: string }[],
+): Promise<string> {
+  const { select } = await loadPrompts(prompt)
+  const options = choices.map(({ value, label, hint }) => ({ value, label, hint }))
+  return assertAnswered(await select({ ...appearance, message: prompt.question, options }), prompt)
+}
+
+/** Loaded on use: most commands ask nothing. */
+async function loadPrompts({ question, flag }: Question): Promise<typeof import('@clack/prompts')> {
+  if (!atTerminal()) throw new ConfigurationError(`${question}: give ${flag}`)
+  // Some terminals, such as those of containers, report a size of 0.
+  process.stderr.columns ||= 80
+  process.stderr.rows ||= 24
+  return await import('@clack/prompts')
+}
+
+/** A symbol is Ctrl-C or Escape. */
+function assertAnswered<T>(
+  answer: T,
+  { stoppedMessage }: Pick<Prompt, 'stoppedMessage'>,
+): Exclude<T, symbol> {
+  if (typeof answer !== 'symbol') return answer as Exclude<T, symbol>
+  throw new ConfigurationError(stoppedMessage ?? 'stopped; nothing was changed')
 }
 
 /**

@@ -141,7 +141,7 @@ export class ProvidersApi {
   }
 
   /**
-   * Changes settings. What affects sign-ins passes the same test as `connect` first; a name or a note needs none. The change applies immediately, on every instance. A change that sets
+   * Changes settings, after the same test as `connect` unless the change does not affect sign-ins, such as a name. The change applies immediately, on every instance. A change that sets
    * `clientSecretReference` also names `issuer`, and `certificateAuthority` if the provider has one.
    *
    * @throws ManagementError as `connect`; `conflict` when `version` is no longer current; `not_found`

@@ -169,7 +169,7 @@ export async function connectProvider(
   return provider
 }
 
-/** Changes settings. What affects sign-ins is tested first, as when the provider was connected. */
+/** Changes settings, after the same test as when the provider was connected if they affect sign-ins. */
 export async function updateProvider(
   context: SaveContext,
   slug: string,

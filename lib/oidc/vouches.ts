@@ -1,7 +1,7 @@
 import { isTemplated, pinsTenants, tenantIn } from '../providers/issuer.ts'
 import type { TrustChoice } from '../providers/presets/preset.ts'
 import { splitEmailDomain } from '../providers/setting-values.ts'
-import type { StoredSettings } from '../providers/settings.ts'
+import type { ProviderSettings, StoredSettings } from '../providers/settings.ts'
 import { type AdminText, listed, Phrase, phrase } from '../shared/phrase.ts'
 import { domainOf } from '../users/email-address.ts'
 
@@ -81,7 +81,11 @@ export function describeVouching(provider: TrustSettings): Vouching {
 }
 
 /** The settings that follow from an answer to "Whose addresses do you trust?". @param listed domains */
-export function settingsOfTrust(choice: TrustChoice, listed: readonly string[], saved?: StoredSettings) {
+export function settingsOfTrust(
+  choice: TrustChoice,
+  listed: readonly string[],
+  saved?: Pick<ProviderSettings, 'authorizationParameters'>,
+) {
   const emailDomains = choice.domains === 'none' ? [] : [...listed]
   const more = choice.settings?.(emailDomains, saved?.authorizationParameters ?? {})
   return { trustsEmail: choice.trustsAll === true, emailDomains, ...more }

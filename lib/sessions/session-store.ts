@@ -337,7 +337,7 @@ function openOnDemand(
   cookieName: string,
 ): RequestHandler {
   /** signed cookie → session id */
-  const verified = new LRUCache<string, string>({ max: maxVerifiedCookies })
+  const verified = new LRUCache<string, string>({ maxSize: maxVerifiedCookies, sizeCalculation: () => 1 })
   return (req, res, next) => {
     const cookie = cookiesOf(req)[cookieName] ?? ''
     const sid = verified.get(cookie)

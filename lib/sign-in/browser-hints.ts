@@ -41,18 +41,14 @@ export class BrowserHints {
 
   /** @returns false after a sign-out, and where the provider would send the user back in a loop */
   skipOnce(req: Request, res: Response): boolean {
-    if (this.isSignedOut(req) || this.#hasSkipped(req)) return false
+    if (this.isSignedOut(req) || cookiesOf(req)[this.#skipped] !== undefined) return false
     res.cookie(this.#skipped, '1', { ...this.#attributes, maxAge: skipTtlMs })
     return true
   }
 
-  #hasSkipped(req: Request): boolean {
-    return cookiesOf(req)[this.#skipped] !== undefined
-  }
-
   recordSignIn(req: Request, res: Response, slug: string): void {
     res.cookie(this.#lastProvider, slug, { ...this.#attributes, maxAge: hintTtlMs })
-    if (this.#hasSkipped(req))
+    if (cookiesOf(req)[this.#skipped] !== undefined)
       res.cookie(this.#skipped, '1', { ...this.#attributes, maxAge: skipTtlSignedInMs })
     if (this.isSignedOut(req)) res.clearCookie(this.#signedOut, this.#attributes)
   }

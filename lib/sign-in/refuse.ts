@@ -3,6 +3,7 @@ import type { RefusalLog } from '../events/refusal-log.ts'
 import { BrowserReportedError } from '../oidc/authorization-response.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import { type Provider, providerName } from '../providers/provider.ts'
+import type { ProvidersTable } from '../providers/providers-table.ts'
 import { describeError, PortalSsoError, type ProblemCode, toProblem } from '../shared/errors.ts'
 import type { Core } from '../web/core.ts'
 import type { ConsentRequest, NextStep, Pages } from '../web/pages.ts'
@@ -46,9 +47,11 @@ const permanentProblems = new Set<ProblemCode>([
 export class Refusals {
   readonly #core: Core
   readonly #pages: Pages
+  readonly #providersTable: ProvidersTable
   readonly #refusalLog: RefusalLog
 
-  constructor(core: Core, pages: Pages, refusalLog: RefusalLog) {
+  constructor(core: Core, pages: Pages, refusalLog: RefusalLog, providersTable: ProvidersTable) {
+    this.#providersTable = providersTable
     this.#core = core
     this.#pages = pages
     this.#refusalLog = refusalLog
@@ -109,8 +112,7 @@ export class Refusals {
   async warnOfOutage(
     req: Request,
     res: Response,
-    { provider, returnTo, reauthentication }: RefusalContext & { provider: Provider },
-    others: readonly Provider[],
+    { portal, provider, returnTo, reauthentication }: RefusalContext & { provider: Provider },
   ): Promise<void> {
     const { homePath, urls } = this.#core
     const given = Object.entries(req.query).filter(([, value]) => typeof value === 'string')
@@ -120,6 +122,8 @@ export class Refusals {
     const retry: NextStep = { label: 'tryAgain', href: urls.path(start, same) }
     const onward: NextStep = { label: 'continueAnyway', href: urls.path(start, { ...same, anyway: '1' }) }
     const another: NextStep = { label: 'anotherWay', href: urls.path('/login', query) }
+    const enabled = await this.#providersTable.listEnabled(portal, { limit: 9 })
+    const others = enabled.filter(({ id }) => id !== provider.id)
     const works = others.some(({ health, showOnPicker }) => showOnPicker && !health)
     const steps = works ? [another, onward] : [retry, onward, ...(others.length > 0 ? [another] : [])]
     const problem = new PortalSsoError('provider_unavailable', 'the last probe found a fault')

@@ -54,7 +54,7 @@ export class SignIn {
       users: Users
     },
   ) {
-    const { linking, mail, pages, redis, refusalLog, registrationPolicy, users } = modules
+    const { linking, mail, pages, providersTable, redis, refusalLog, registrationPolicy, users } = modules
     const { identities } = users
     this.canVerifyEmail = mail !== undefined
     this.attempts = new Attempts(core, new RedeemedCodes(core, redis))
@@ -62,7 +62,7 @@ export class SignIn {
     this.notifications = new SignInMethodNotifications(core, modules)
     this.pendingRegistrations = new PendingRegistrations(core)
     this.reauthentication = new Reauthentication(core, { ...modules, identities })
-    this.refusals = new Refusals(core, pages, refusalLog)
+    this.refusals = new Refusals(core, pages, refusalLog, providersTable)
     this.resolver = new IdentityResolver(users, registrationPolicy, linking.endOtherSessions)
     this.healthProbes = new HealthProbes(core, modules)
     this.connectedProviders = new ConnectedProviders(core, {

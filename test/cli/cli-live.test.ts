@@ -115,7 +115,7 @@ describe('a command, while the portal runs,', () => {
 describe('a test sign-in at the terminal', () => {
   it('enables the provider if it passes, and users sign in with it', async () => {
     const { code, screen } = await cli.converse(
-      flags(),
+      flags('--trust', 'domains', '--email-domain', 'example.com'),
       [
         ['Test a sign-in now', '\r'],
         ['Waiting for the test sign-in', testSignIn],
@@ -170,7 +170,7 @@ describe('portal-sso providers remove, restore, retire and cancel-retirement', (
     expect(await trySignIn()).toBe(true)
     const question =
       '1 person has signed in with it, 1 of them have no other sign-in method. 1 active session started with it. Remove acme?'
-    const declined = await cli.converse(['providers', 'remove', 'acme'], [[question, 'no\r']])
+    const declined = await cli.converse(['providers', 'remove', 'acme'], [[question, 'n']])
     expect(declined).toMatchObject({ code: 0, screen: expect.stringContaining('acme was not removed') })
     expect(await trySignIn()).toBe(true)
     expect(await cli.refusal(['providers', 'remove', 'acme'])).toContain('give --yes')

@@ -209,6 +209,32 @@ describe('portal-sso providers add', () => {
     ])
   })
 
+  it('sets whose addresses are trusted by --trust, and the logo by --logo', async () => {
+    const env = { PORTAL_SSO_CLIENT_SECRET: clientSecret }
+    const add = (...more: string[]) => addArguments('acme', ...more)
+    const svg = writeFile('logo.svg', '<svg/>')
+    const refused = [
+      ['--trust', 'domains'],
+      ['--trust', 'confirmed', '--trusts-email'],
+      ['--trust', 'anyone'],
+      ['--logo', svg],
+    ]
+    expect(await Promise.all(refused.map((more) => cli.refusal(add(...more), { env })))).toEqual([
+      '--trust domains: give --email-domain',
+      '--trust: the other flags already answer this',
+      '--trust: the answers for OpenID Connect are confirmed, domains',
+      'the logo must be a PNG or WebP image',
+    ])
+    expect(await listProviders()).toEqual([])
+    const logo = path.join(cli.folder, 'logo.png')
+    fs.writeFileSync(logo, pngOf(32, 32))
+    const given = ['--trust', 'domains', '--email-domain', 'Example.com', '--logo', logo]
+    expect(await cli.run(add(...given), { env })).toMatchObject({ code: 0 })
+    expect(await listProviders()).toMatchObject([
+      { trustsEmail: true, emailDomains: ['example.com'], logoHash: expect.stringMatching(/^[\w-]{22}$/) },
+    ])
+  })
+
   it('refuses invalid input in one sentence, and saves nothing', async () => {
     provider.faults.discovery = { id_token_signing_alg_values_supported: ['HS256'] }
     const fromInput = ['--client-secret-file', '-']
@@ -266,26 +292,36 @@ describe('the flags of portal-sso providers', () => {
 })
 
 describe('portal-sso providers at a terminal', () => {
+  const clear = '\u0015'
+  const down = '\u001b[B'
+
   it('asks for missing values, repeats the question after an invalid answer, and hides the secret', async () => {
     const { code, screen, answered } = await cli.converse(
       ['providers', 'add'],
       [
         ['Name in URLs', 'Acme AG\r'],
-        ['Name in URLs', 'acme\r'],
-        ['Issuer:', 'id.acme.com\r'],
-        ['Issuer:', `${provider.issuer}\r`],
-        ['Client ID:', `${provider.clientId}\r`],
-        ['Client secret (hidden):', `${clientSecret}\r`],
-        ['Test a sign-in now', 'no\r'],
+        ['write 1 to 40 lower-case letters', `${clear}acme\r`],
+        ['Issuer', 'id.acme.com\r'],
+        ['enter a full URL', `${clear}${provider.issuer}\r`],
+        ['Client ID', `${provider.clientId}\r`],
+        ['Client secret', `${clientSecret}\r`],
+        ['Whose addresses do you trust?', `${down}\r`],
+        ['E-mail domains', '\r'],
+        ['please enter a value', 'Example.com example\r'],
+        ['write a domain', `${clear}Example.com, example.org\r`],
+        ['Test a sign-in now', 'n'],
       ],
     )
-    expect({ code, answered }).toEqual({ code: 0, answered: 7 })
+    expect({ code, answered }).toEqual({ code: 0, answered: 11 })
+    expect(screen).toContain('Choose this only if your own administrators')
     expect(screen).toContain('write 1 to 40 lower-case letters')
     expect(screen).toContain('for example https://id.acme.com')
     expect(screen).toContain('✓ the issuer is')
     expect(screen).toContain('acme is connected, but not enabled yet.')
     expect(screen).not.toContain(clientSecret)
-    expect(await listProviders()).toMatchObject([{ slug: 'acme', enabled: false }])
+    expect(await listProviders()).toMatchObject([
+      { slug: 'acme', enabled: false, trustsEmail: true, emailDomains: ['example.com', 'example.org'] },
+    ])
   })
 
   it('asks again if the test fails, and keeps the answers that are left empty', async () => {
@@ -293,13 +329,15 @@ describe('portal-sso providers at a terminal', () => {
     const { code, screen } = await cli.converse(
       ['providers', 'add', '--slug', 'acme', '--disabled'],
       [
-        ['Issuer:', `${nobody}\r`],
-        ['Client ID:', `${provider.clientId}\r`],
-        ['Client secret (hidden):', `${clientSecret}\r`],
+        ['Issuer', `${nobody}\r`],
+        ['Client ID', `${provider.clientId}\r`],
+        ['Client secret', `${clientSecret}\r`],
+        ['Whose addresses do you trust?', '\r'],
+        ['E-mail domains', '\r'],
         ['Change your answers and try again?', '\r'],
-        [`Issuer [${nobody}]:`, `${provider.issuer}\r`],
-        ['Client ID [', '\r'],
-        ['Client secret (hidden', '\r'],
+        ['Issuer', `${provider.issuer}\r`],
+        ['Client ID', '\r'],
+        ['leave empty to keep it', '\r'],
       ],
     )
     expect(code).toBe(0)
@@ -312,7 +350,7 @@ describe('portal-sso providers at a terminal', () => {
   it('exits with 1 after Ctrl-C, and changes nothing', async () => {
     const { code, screen } = await cli.converse(
       ['providers', 'add', '--slug', 'acme'],
-      [['Issuer:', '\u0003']],
+      [['Issuer', '\u0003']],
     )
     expect(code).toBe(1)
     expect(screen).toContain('stopped; nothing was changed')

@@ -269,6 +269,12 @@ describe('with the keyboard alone', () => {
     await page.getByRole('heading', { name: 'Sign-in and sessions' }).waitFor()
   })
 
+  it('a user replaces a wrong code by typing another one', async () => {
+    await openState(page, scene, stateOf('code-error'))
+    await page.keyboard.type('BBBB')
+    expect(await page.locator('#field-code').inputValue()).toBe('BBBB')
+  })
+
   it('an administrator skips the navigation and connects a provider', async () => {
     await openState(page, scene, stateOf('admin-connect-generic'))
     await page.keyboard.press('Tab')

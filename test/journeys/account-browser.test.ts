@@ -145,6 +145,16 @@ describe('a new user, in a real browser', () => {
     await closeAll(grace)
   })
 
+  it('reads the reference and the time of a problem in order, right to left, too', async () => {
+    const amina = await openPerson({ locale: 'ar', viewport: { width: 390, height: 780 } })
+    await amina.page.goto(`${portal.url}/login/northwind/callback?state=x&code=y`)
+    const [code, time] = await Promise.all(
+      ['code', 'time'].map((name) => amina.page.locator(`.sso-reference ${name}`).boundingBox()),
+    )
+    expect(time!.x + time!.width).toBeLessThan(code!.x)
+    await closeAll(amina)
+  })
+
   it('copies the reference of a problem, which a live region confirms', async () => {
     const grace = await openPerson({ permissions: ['clipboard-read', 'clipboard-write'] })
     await grace.page.goto(`${portal.url}/login/northwind/callback?state=x&code=y`)
@@ -193,7 +203,7 @@ describe('on the account page, in a real browser', () => {
     expect(text).toContain('Added. You can now sign in with it, too.')
     expect(text).toContain('countess@home.example')
     // The script shows times in the reader's time zone, recent ones relative.
-    expect(text).toContain('Connected this minute')
+    expect(text).toContain('Connected now')
     expect(text).not.toContain('UTC')
 
     const elsewhere = await openPerson()

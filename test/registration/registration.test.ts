@@ -295,10 +295,13 @@ describe('an abandoned registration', () => {
 
 describe('registration is refused', () => {
   it('with a friendly page if it is closed, while existing users can sign in', async () => {
-    await open({ registration: 'closed' })
+    await open({ registration: 'closed', branding: { support: 'it@acme.example' } })
     const seen = await toForm()
     expect(seen.status).toBe(403)
     expect(portal.logs.at(-1)!.fields.code).toBe('registration_closed')
+    expect(seen.body).toContain(
+      'contact <bdi><a href="mailto:it@acme.example">it@acme.example</a></bdi>.</p>',
+    )
     await portal.sso.users.create({ email: 'grace@example.com', name: 'Grace', fields: {} })
     expect((await toForm()).url).toBe(`${portal.url}/portal/new`)
   })

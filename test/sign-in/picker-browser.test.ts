@@ -107,19 +107,18 @@ describe.each(['light', 'dark'] as const)('a button of the login page (%s)', (co
 it('the login page with eight providers is at most 20 KB in three requests, and does not move while it loads', async () => {
   const context = await browser.newContext()
   const page = await context.newPage()
-  const sizes: [path: string, bytes: number][] = []
-  const reading: Promise<void>[] = []
+  const reading: Promise<[path: string, bytes: number]>[] = []
   page.on('response', (response) => {
-    const read = async () => {
+    const read = async (): Promise<[string, number]> => {
       const headers = await response.headersArray()
       const head = headers.map(({ name, value }) => `${name}: ${value}\r\n`).join('')
       const { pathname } = new URL(response.url())
-      sizes.push([pathname, head.length + gzipSync(await response.body()).length])
+      return [pathname, head.length + gzipSync(await response.body()).length]
     }
     reading.push(read())
   })
   await page.goto(`${portal.url}/login`, { waitUntil: 'networkidle' })
-  await Promise.all(reading)
+  const sizes = await Promise.all(reading)
   const shift = await page.evaluate(
     () =>
       new Promise((resolve) => {

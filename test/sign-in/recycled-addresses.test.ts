@@ -76,6 +76,7 @@ describe.each(everyDatabase)('Ada’s address at a provider that she uses (%s)',
       const seen = await enter('new-owner')
       expect(seen.body).toContain('Is this your account?')
       expect(seen.body).toContain('Another account at Acme')
+      expect(seen.body).toMatch(/sso-button-primary"[^>]*>Sign in with /)
       expect(await subjects()).toEqual(['ada'])
       expect(await waiting()).toMatchObject([{ subject: 'new-owner', email: ada.email, reason: 'waiting' }])
       expect(await events('identity-blocked')).toMatchObject([{ user_id: user.id, provider: 'acme' }])

@@ -6,6 +6,7 @@ import { describe, expect, it } from '@jest/globals'
 
 /** Libraries that only some requests or commands need. Each of them would take 5 to 100 ms of every start. */
 const loadedOnFirstUse = [
+  '@clack/prompts',
   'cockatiel',
   'commander',
   'jose',

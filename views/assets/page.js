@@ -13,8 +13,10 @@
   ]
   for (const time of document.querySelectorAll('time[data-local], time[data-relative]')) {
     const at = new Date(time.dateTime)
-    const seconds = Math.round((at - Date.now()) / 1000)
-    const [unit, length] = units.find(([, each]) => Math.abs(seconds) >= each) ?? ['minute', 60]
+    const ago = Math.round((at - Date.now()) / 1000)
+    // "now" for less than a minute
+    const seconds = Math.abs(ago) < 60 ? 0 : ago
+    const [unit, length] = units.find(([, each]) => Math.abs(seconds) >= each) ?? ['second', 1]
     const isRecent = 'relative' in time.dataset && Math.abs(seconds) < 7 * 86_400
     time.textContent = isRecent ? relative.format(Math.round(seconds / length), unit) : full.format(at)
     if (isRecent) time.title = full.format(at)
@@ -63,6 +65,9 @@
   addEventListener('pageshow', ({ persisted }) => {
     if (persisted) release()
   })
+
+  // Typing replaces a wrong code.
+  document.querySelector('.sso-input-code[aria-invalid]')?.select()
 
   // The button waits as the server does.
   for (const wait of document.querySelectorAll('[data-wait]')) {

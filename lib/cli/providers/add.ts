@@ -12,9 +12,27 @@ import { ask, atTerminal, confirm, type ReadResult } from '../input.ts'
 import { checkText, print, printProgress, type Result } from '../output.ts'
 import { describeUrls, urlsByName } from './show.ts'
 import { testSignIn } from './test-sign-in.ts'
-import { type Flags, readSettings, settingOptions, withFlagNames } from './update.ts'
+import {
+  type Flags,
+  isInteractive,
+  logoOption,
+  readLogoFlag,
+  readSettings,
+  resolveTrust,
+  settingOptions,
+  trustOption,
+  withFlagNames,
+} from './update.ts'
 
-type AddContext = CommandContext<Flags & { slug?: string; disabled?: boolean; withoutTestSignIn?: boolean }>
+interface AddFlags extends Flags {
+  slug?: string
+  trust?: string
+  logo?: string
+  disabled?: boolean
+  withoutTestSignIn?: boolean
+}
+
+type AddContext = CommandContext<AddFlags>
 
 export const addCommands: PortalCommands = {
   add: {
@@ -22,7 +40,7 @@ export const addCommands: PortalCommands = {
     examples: [
       'providers add',
       'providers add entra --tenant <GUID> --client-id <GUID> --client-secret-file secret.txt',
-      'providers add --slug acme --issuer https://id.acme.com --client-id portal --without-test-sign-in',
+      'providers add --slug acme --issuer https://id.acme.com --client-id portal --trust confirmed --logo acme.png',
     ],
     notes: `
 You are asked for missing values. The client secret is never an argument: you are asked for it, or it is read from
@@ -33,12 +51,14 @@ You are asked for missing values. The client secret is never an argument: you ar
     get otherOptions() {
       const options = [
         new Option('--slug <slug>', 'name in URLs: /login/<slug>'),
+        trustOption(),
         ...settingOptions(),
         new Option('--disabled', 'only save it as a draft'),
         new Option('--without-test-sign-in', 'enable without a test sign-in (logged)'),
       ]
       return [...options, ...questionOptions(options)]
     },
+    options: logoOption,
     run: add,
   },
 }
@@ -59,6 +79,7 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   if (interactive)
     print([`${displayName}. The guide is docs/providers/${name}.md in this package.`, ...hints].join('\n  '))
   const settings = await readSettings(flags)
+  const logo = await readLogoFlag(flags.logo)
   if (!atTerminal()) checkComplete(context, preset, settings)
   const slug = flags.slug ?? (await askSlug(context, preset))
   const { clientAuthentication } = { ...defaults, ...settings }
@@ -68,6 +89,7 @@ async function add(context: AddContext, presetName: string): Promise<Result> {
   const enabled = flags.withoutTestSignIn === true && !flags.disabled
   const answers = answersIn(flags)
   await connect(context, preset, { ...settings, slug, preset: name, answers, clientAuthentication, enabled })
+  if (logo) await providers.setLogo(slug, logo, { actor: context.actor })
   const provider = await providers.get(slug)
   if (!flags.json) for (const check of provider.lastTest?.checks ?? []) print(checkText(check))
   const testPassed = interactive && !enabled && !flags.disabled && (await offerTestSignIn(context, slug))
@@ -96,8 +118,6 @@ function checkComplete({ flags }: AddContext, preset: Preset, settings: Partial<
   ].filter((flag) => flag !== false)
   if (missing.length > 0) throw new ConfigurationError(`give ${missing.join(', ')}`)
 }
-
-const isInteractive = ({ flags }: CommandContext) => atTerminal() && !flags.json
 
 /** Answers for any preset: `connect` reports those that this preset does not ask for. */
 function answersIn(flags: Flags): Record<string, string> {
@@ -133,10 +153,12 @@ async function askSlug({ providers }: AddContext, preset: Preset): Promise<strin
 /** Connects the provider. A script tries once; at a terminal the user can correct the answers. */
 async function connect(context: AddContext, preset: Preset, input: ProviderInput): Promise<void> {
   const { providers, actor, flags } = context
+  let trust: Partial<ProviderInput> | undefined
   for (let answers = await askMissing(preset, input); ; answers = await askMissing(preset, input, answers)) {
+    trust ??= await resolveTrust(context, preset, input)
     printProgress(flags, 'Testing the provider …')
     try {
-      await withFlagNames(providers.connect({ ...input, ...answers }, { actor }))
+      await withFlagNames(providers.connect({ ...input, ...answers, ...trust }, { actor }))
       return
     } catch (error) {
       if (!isInteractive(context) || !(error instanceof ManagementError)) throw error
@@ -188,8 +210,8 @@ async function askQuestions(
   previous: Record<string, string> = {},
 ): Promise<Record<string, string>> {
   const answers = { ...given }
-  for (const { name, label, hint, example, required = true, read } of preset.asks) {
-    if (name in given || (!required && !atTerminal())) continue
+  for (const { name, label, hint, example, required = true, askedAsTrust, read } of preset.asks) {
+    if (name in given || askedAsTrust || (!required && !atTerminal())) continue
     const defaultAnswer = previous[name] ?? (required ? undefined : '')
     answers[name] = await ask({ question: label, flag: `--${name}`, hint, example, read, defaultAnswer })
   }

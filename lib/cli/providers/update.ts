@@ -1,5 +1,9 @@
 import { Option } from 'commander'
+import { trustChoices } from '../../admin/form.ts'
+import type { ProviderInput } from '../../management/provider-input.ts'
+import { settingsOfTrust } from '../../oidc/vouches.ts'
 import { maxLogoBytes, readLogo } from '../../providers/logo-image.ts'
+import type { Preset, TrustChoice } from '../../providers/presets/preset.ts'
 import { presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
 import {
@@ -10,10 +14,11 @@ import {
   type Setting,
   type SettingName,
   settingEntries,
+  settings,
 } from '../../providers/settings.ts'
 import { ConfigurationError, type Issue, ManagementError } from '../../shared/errors.ts'
 import type { CommandContext, PortalCommands } from '../command.ts'
-import { readBytes, readSecret, readText } from '../input.ts'
+import { ask, atTerminal, choose, readBytes, readSecret, readText } from '../input.ts'
 import { checkText, printProgress, type Result } from '../output.ts'
 
 /** The values of the options of settings, by Commander's names. */
@@ -135,6 +140,63 @@ export function readResets(list: string): ProviderChanges {
     return [name, null]
   })
   return Object.fromEntries(entries) as ProviderChanges
+}
+
+const trustQuestion = 'Whose addresses do you trust?'
+
+export function trustOption(): Option {
+  const all = presets.flatMap(trustChoices)
+  const labels = all.map(({ value, label }) => `${value}: ${label}`)
+  return new Option('--trust <answer>', `${trustQuestion} ${[...new Set(labels)].join('; ')}`).choices([
+    ...new Set(all.map(({ value }) => value)),
+  ])
+}
+
+export const isInteractive = ({ flags }: CommandContext) => atTerminal() && !flags.json
+
+/**
+ * The settings that follow from the answer to "Whose addresses do you trust?", as in the form. Without an answer, as in a script that
+ * gives none, those of the flags count.
+ */
+export async function resolveTrust(
+  context: CommandContext<{ trust?: string }>,
+  preset: Preset,
+  input: ProviderInput,
+) {
+  const { trust } = context.flags
+  const { answers = {}, authorizationParameters, emailDomains, trustsEmail } = input
+  const isSet =
+    trustsEmail !== undefined || preset.asks.some((each) => each.askedAsTrust && each.name in answers)
+  if (trust !== undefined && isSet)
+    throw new ConfigurationError('--trust: the other flags already answer this')
+  if (isSet || (trust === undefined && !isInteractive(context))) return {}
+  const choices = trustChoices(preset)
+  const value = trust ?? (await choose({ question: trustQuestion, flag: '--trust' }, choices))
+  const choice = choices.find((each) => each.value === value)
+  if (!choice) {
+    const known = choices.map((each) => each.value).join(', ')
+    throw new ConfigurationError(`--trust: the answers for ${preset.displayName} are ${known}`)
+  }
+  const listed = choice.domains === 'none' || emailDomains ? emailDomains : await askDomains(context, choice)
+  if (choice.domains === 'none' && listed)
+    throw new ConfigurationError(`--trust ${value}: leave out --email-domain`)
+  if (choice.domains === 'required' && !listed?.length)
+    throw new ConfigurationError(`--trust ${value}: give --email-domain`)
+  return settingsOfTrust(choice, listed ?? [], { authorizationParameters: authorizationParameters ?? {} })
+}
+
+async function askDomains(context: CommandContext, { domains }: TrustChoice): Promise<string[] | undefined> {
+  if (!isInteractive(context)) return undefined
+  const { schema, label, example } = settings.emailDomains
+  const read = (text: string) => {
+    const { data, error } = schema.safeParse(text.split(/[\s,;]+/).filter(Boolean))
+    return error ? { wrong: error.issues[0]?.message ?? 'enter a domain' } : { answer: data.join(' ') }
+  }
+  const isOptional = domains === 'optional'
+  const hint = isOptional ? 'empty: any domain' : undefined
+  const defaultAnswer = isOptional ? '' : undefined
+  const answer = await ask({ question: label, flag: '--email-domain', hint, example, defaultAnswer, read })
+  return answer.split(' ').filter(Boolean)
 }
 
 /** Replaces setting names in a `ManagementError` by flags: `emailDomains.0` becomes `--email-domain`. */

@@ -1,15 +1,12 @@
-/** @slow drives Chromium */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import fs from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContextOptions } from 'playwright-core'
 import { openBrowser } from '../support/chromium.ts'
-import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { flaws, Person } from '../support/person.ts'
-import { startPortal, type TestPortal } from '../support/portal.ts'
 import { freePort, isFree } from '../support/services/server.ts'
 
 const repository = path.resolve(import.meta.dirname, '../..')
@@ -380,64 +377,6 @@ describe('the branded example, in a real browser', () => {
       await stop(program)
     }
   })
-})
-
-describe('an authorization response that is posted from another site, in a real browser', () => {
-  let provider: FaultyProvider
-  let portal: TestPortal
-
-  beforeEach(async () => {
-    provider = await startFaultyProvider()
-    // Ports do not make different sites, names do: the provider is at `localhost`, the portal at `127.0.0.1`.
-    const authorization = new URL('/authorize', provider.issuer)
-    authorization.hostname = 'localhost'
-    provider.faults.discovery = { authorization_endpoint: authorization.href }
-    portal = await startPortal()
-    await portal.connect(provider, { responseMode: 'form_post' })
-    await portal.sso.users.create({ email: 'ada@example.com', name: 'Ada Lovelace', fields: {} })
-  })
-  afterEach(async () => {
-    await portal.close()
-    await provider.close()
-  })
-
-  /** For each post of the response: whether it had the attempt's cookie. */
-  function cookiesOfPosts({ page }: Person): Promise<boolean>[] {
-    const posts: Promise<boolean>[] = []
-    page.on('request', (request) => {
-      if (request.method() !== 'POST') return
-      posts.push(request.allHeaders().then(({ cookie = '' }) => cookie.includes('sso-attempt-')))
-    })
-    return posts
-  }
-
-  const landed = () => `${portal.url}/portal/reports?year=2026`
-
-  it('signs in without a further click', () =>
-    withPerson(async (person) => {
-      const posts = cookiesOfPosts(person)
-      await person.page.goto(landed())
-      await person.choose('Acme')
-      await person.page.waitForURL(landed())
-      expect(await person.reads()).toContain('ada@example.com')
-      expect(await Promise.all(posts)).toEqual([false, true])
-    }))
-
-  it('signs in by a button with JavaScript disabled', () =>
-    withPerson(
-      async (person) => {
-        const posts = cookiesOfPosts(person)
-        await person.page.goto(landed())
-        await person.choose('Acme')
-        await person.choose('Continue') // at the provider
-        expect(await person.title()).toBe('One moment, please')
-        await person.choose('Continue')
-        expect(person.page.url()).toBe(landed())
-        expect(await person.reads()).toContain('ada@example.com')
-        expect(await Promise.all(posts)).toEqual([false, true])
-      },
-      { javaScriptEnabled: false },
-    ))
 })
 
 /** The first of three consecutive ports: the example's providers use the two after the portal's. */
