@@ -60,8 +60,12 @@ export async function millisecondsLeft(redis: RedisLike, key: string): Promise<n
 export function limitRedis(client: RedisLike, breaker: CircuitBreaker): RedisLike {
   const run = (key: string | undefined, call: () => Promise<unknown>) =>
     breaker.run(call, () => client.get(key ?? ''))
+  // The breaker limits the time. A limit of the client costs a signal and a timer for each command, which live until it expires.
+  // As `withCommandOptions`, but calls the functions of this object, which a host may have wrapped.
+  const options = { _commandOptions: { value: { timeout: 0 } } }
+  const reader: RedisLike = 'withCommandOptions' in client ? Object.create(client, options) : client
   return {
-    get: (key) => run(key, () => client.get(key)),
+    get: (key) => run(key, () => reader.get(key)),
     set: (key, ...rest) => run(key, () => client.set(key, ...rest)),
     del: (keys) => run(keys[0], () => client.del(keys)),
     expire: (key, seconds) => run(key, () => client.expire(key, seconds)),

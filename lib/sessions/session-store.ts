@@ -336,6 +336,7 @@ function openOnDemand(
   open: RequestHandler,
   cookieName: string,
 ): RequestHandler {
+  // Attacker: guesses signatures. Only whole cookies that express-session has verified are here, so there is nothing to guess.
   /** signed cookie → session id */
   const verified = new LRUCache<string, string>({ maxSize: maxVerifiedCookies, sizeCalculation: () => 1 })
   return (req, res, next) => {

@@ -1,9 +1,12 @@
-import { afterAll, describe, expect, it } from '@jest/globals'
+import { afterAll, describe, expect, it, jest } from '@jest/globals'
 import { Redis } from 'ioredis'
 import { createClient, createSentinel } from 'redis'
 import { createClient as createClient4 } from 'redis4'
 import { createPortalSso } from '../../lib/index.ts'
+import { limitRedis } from '../../lib/sessions/redis-client.ts'
+import { CircuitBreaker } from '../../lib/shared/circuit-breaker.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
+import { Outage } from '../../lib/shared/outage.ts'
 import { testSecret } from '../support/portal.ts'
 import { connectRedis, startOwnRedis } from '../support/redis.ts'
 
@@ -48,6 +51,23 @@ describe('the option redis', () => {
 
   it('refuses a client that is not connected', async () => {
     await expect(start(createClient({ url }))).rejects.toThrow(/give a connected client.*closed/)
+  })
+
+  it('is read without the time limit of the client, which keeps a timer for each command', async () => {
+    const client = await connectRedis()
+    closing.push(() => client.destroy())
+    const silent = { warn() {}, error() {} }
+    const outage = new Outage(silent, 'Redis', 'session_unavailable')
+    const breaker = new CircuitBreaker({ timeoutMs: 1000, outage, code: 'session_unavailable' })
+    const onTimeout = jest.spyOn(AbortSignal, 'timeout')
+    await client.get('key')
+    expect(onTimeout).toHaveBeenCalledTimes(1)
+    expect(await limitRedis(client, breaker).get('key')).toBe(null)
+    expect(onTimeout).toHaveBeenCalledTimes(1)
+    // A wrapper, whose functions run on the client itself, is not bypassed.
+    const get = (target: typeof client, name: string) =>
+      name === 'get' ? async () => 'wrapped' : (Reflect.get(target, name) as () => unknown).bind(target)
+    expect(await limitRedis(new Proxy(client, { get } as never), breaker).get('key')).toBe('wrapped')
   })
 
   it('survives a lost connection without an `error` listener of the host', async () => {

@@ -8,7 +8,7 @@ import { configFromUrl, connectDatabase } from '../../lib/database/connect.ts'
 import { migrate } from '../../lib/database/migrate.ts'
 import { createPortalSso, type PortalSso } from '../../lib/index.ts'
 import { consoleLogger } from '../../lib/shared/logger.ts'
-import { bundle } from './bundle.ts'
+import { bundleCommand } from './bundle.ts'
 
 export interface CliResult {
   code: number | null
@@ -63,7 +63,7 @@ export interface Cli {
 
 /** @param secrets that no error may contain */
 export async function startCli(...secrets: string[]): Promise<Cli> {
-  const program = await bundle('lib/cli/portal-sso.ts')
+  const program = await bundleCommand('lib/cli/portal-sso.ts')
   let folder = ''
 
   function environment(more: RunOptions['env'] = {}): NodeJS.ProcessEnv {

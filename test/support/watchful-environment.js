@@ -11,8 +11,8 @@ const failingWarnings = ['MaxListenersExceededWarning', 'TimeoutOverflowWarning'
 const { AsyncLocalStorage } = asyncHooks
 
 /**
- * Tells Jest which test is running. Jest's own AsyncLocalStorage is never disabled: on Node 20, each promise then costs a hook for
- * each file that the worker has run, a tenth of the run. This works because no test is concurrent.
+ * Tells Jest which test is running. Jest's own AsyncLocalStorage makes promises five times as expensive on Node 20, and more with
+ * each file that the worker has run. This needs no asynchronous context because no test is concurrent.
  */
 class RunningTest {
   #store
