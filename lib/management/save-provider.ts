@@ -8,7 +8,7 @@ import { changedMeanwhile, slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
   isSecret,
-  needsRetest,
+  needsConnectionTest,
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
@@ -188,7 +188,9 @@ export async function updateProvider(
   const secretNames = Object.keys(changed).filter(isSecret)
   const different = [...changedSettings(provider, asked), ...secretNames] as SettingName[]
   // A name can be changed while the provider fails.
-  const isTested = needsRetest(different.length > 0 ? different : (Object.keys(changed) as SettingName[]))
+  const isTested = needsConnectionTest(
+    different.length > 0 ? different : (Object.keys(changed) as SettingName[]),
+  )
   const tested = isTested ? await testChanges(context, provider, asked, changed) : undefined
   const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
   const secrets = { clientSecret: secret, clientKeys: tested?.clientKeys }
