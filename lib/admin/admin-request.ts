@@ -7,11 +7,15 @@ import type { SessionsApi } from '../management/sessions-api.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { PortalSsoError } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 import type { SignIn } from '../sign-in/sign-in.ts'
 import type { TestSignIns } from '../test-sign-in/test-sign-in.ts'
 import type { Users } from '../users/users.ts'
 import type { Core } from '../web/core.ts'
+import type { MenuPage } from '../web/language-menu.ts'
+import type { Locale, Say } from '../web/locale.ts'
 import type { Pages } from '../web/pages.ts'
+import { isSafeMethod } from '../web/request.ts'
 import { queryString } from '../web/urls.ts'
 import { viewHelpers } from './format.ts'
 
@@ -34,6 +38,8 @@ export interface AdminRequest extends AdminContext {
   res: Response
   /** The portal and the actor. Values come from a form, so they cannot set a secret reference. */
   options: ResolvedActOptions
+  locale: Locale
+  say: Say
 }
 
 export type AdminHandler = (page: AdminRequest) => Promise<void>
@@ -44,7 +50,9 @@ export type AdminRoutes = Readonly<Record<string, AdminHandler>>
 export function adminRequest(context: AdminContext, req: Request, res: Response): AdminRequest {
   const id = (req.user as { id?: unknown } | undefined)?.id
   const actor = typeof id === 'string' || typeof id === 'number' ? String(id) : 'admin'
-  return { ...context, req, res, options: { portal: context.portalOf(req), actor, source: 'form' } }
+  const locale = context.pages.locales.resolveForAdmin(req)
+  const options: ResolvedActOptions = { portal: context.portalOf(req), actor, source: 'form' }
+  return { ...context, req, res, options, locale, say: locale.say }
 }
 
 /** One text value of a form or query. Duplicate and nested values count as empty. */
@@ -72,28 +80,32 @@ export async function findProvider({ options, providers, req }: AdminRequest): P
 
 /** Confirmations by the key in `?done=`. The list is fixed, so that a crafted link cannot show an attacker's text. */
 const messages = {
-  connected: 'Saved as a draft. Nobody sees it yet.',
-  saved: 'Saved. Changes apply from the next sign-in. Active sessions continue.',
-  logoSaved: 'Saved. The login page shows the new logo.',
-  logoRemoved: 'The logo is removed.',
-  tested: 'Tested just now.',
-  enabled: 'Enabled. Everyone can sign in with it now.',
-  disabled: 'Disabled. It is no longer on the login page.',
-  recommended: 'Recommended. It is now first on the login page.',
-  notRecommended: 'No longer recommended.',
-  moved: 'The order on the login page has changed.',
-  rotated: 'A new key is published. It will be used in one hour, so that the provider has time to fetch it.',
-  retiring: 'The end date is set. The login page shows it.',
-  kept: 'The end date is removed. The provider stays enabled.',
-  removed: 'Removed. You can restore it below for 30 days.',
-  restored: 'Restored as a draft. Nobody sees it until you enable it.',
-  sessionEnded: 'The session has ended. This takes effect on every instance within seconds.',
-  sessionsEnded: 'The sessions have ended. This takes effect on every instance within seconds.',
-  accepted: 'The new account is accepted. The earlier one is no longer linked, and its sessions have ended.',
-  separate: 'Kept separate. This account is not linked to the user.',
-  unlinked: 'Unlinked. Its sessions have ended, and its e-mail address does not link it again.',
-  allowed: 'Allowed. The e-mail address may link this account again.',
-  sessionsOver: 'This session had already ended.',
+  connected: phrase('Saved as a draft. Nobody sees it yet.'),
+  saved: phrase('Saved. Changes apply from the next sign-in. Active sessions continue.'),
+  logoSaved: phrase('Saved. The login page shows the new logo.'),
+  logoRemoved: phrase('The logo is removed.'),
+  tested: phrase('Tested just now.'),
+  enabled: phrase('Enabled. Everyone can sign in with it now.'),
+  disabled: phrase('Disabled. It is no longer on the login page.'),
+  recommended: phrase('Recommended. It is now first on the login page.'),
+  notRecommended: phrase('No longer recommended.'),
+  moved: phrase('The order on the login page has changed.'),
+  rotated: phrase(
+    'A new key is published. It will be used in one hour, so that the provider has time to fetch it.',
+  ),
+  retiring: phrase('The end date is set. The login page shows it.'),
+  kept: phrase('The end date is removed. The provider stays enabled.'),
+  removed: phrase('Removed. You can restore it below for 30 days.'),
+  restored: phrase('Restored as a draft. Nobody sees it until you enable it.'),
+  sessionEnded: phrase('The session has ended. This takes effect on every instance within seconds.'),
+  sessionsEnded: phrase('The sessions have ended. This takes effect on every instance within seconds.'),
+  accepted: phrase(
+    'The new account is accepted. The earlier one is no longer linked, and its sessions have ended.',
+  ),
+  separate: phrase('Kept separate. This account is not linked to the user.'),
+  unlinked: phrase('Unlinked. Its sessions have ended, and its e-mail address does not link it again.'),
+  allowed: phrase('Allowed. The e-mail address may link this account again.'),
+  sessionsOver: phrase('This session had already ended.'),
 } as const
 
 export type Message = keyof typeof messages
@@ -107,7 +119,7 @@ export function redirectTo(
 }
 
 export async function showPage(
-  { homePath, pages, req, res }: AdminRequest,
+  { homePath, locale, pages, req, res, say }: AdminRequest,
   view: string,
   locals: object,
   status = 200,
@@ -115,8 +127,17 @@ export async function showPage(
   const { done } = req.query
   // Do not show an earlier confirmation beside an error.
   const isConfirmed = status === 200 && typeof done === 'string' && Object.hasOwn(messages, done)
-  const message = isConfirmed ? messages[done as Message] : undefined
-  const common = { lang: 'en', base: req.baseUrl, homeHref: homePath, message, problem: undefined }
+  const message = isConfirmed ? say(messages[done as Message]) : undefined
+  const languages = pages.languageLinks(locale, samePage(req), pages.locales.forAdmin)
+  const common = { ...locale, languages, base: req.baseUrl, homeHref: homePath, message, problem: undefined }
   res.status(status)
-  await pages.show(req, res, `admin/${view}`, { ...viewHelpers, ...common, ...locals })
+  await pages.show(req, res, `admin/${view}`, { ...viewHelpers(locale), ...common, ...locals })
+}
+
+/** For the language menu, with all parameters: those of administrators' pages only select what is shown. */
+function samePage(req: Request): MenuPage | undefined {
+  if (!isSafeMethod(req)) return undefined
+  const { pathname, searchParams } = new URL(req.originalUrl, 'http://portal.invalid')
+  searchParams.delete('lang')
+  return { path: pathname, query: searchParams.size === 0 ? '' : `&${searchParams.toString()}` }
 }

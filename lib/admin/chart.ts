@@ -1,5 +1,7 @@
 import type { DayCount } from '../events/event-counts.ts'
-import { count, day } from './format.ts'
+import { phrase } from '../shared/phrase.ts'
+import type { Locale } from '../web/locale.ts'
+import { day } from './format.ts'
 
 const slot = 4
 const barWidth = 3
@@ -15,7 +17,7 @@ export interface Chart {
   most: number
   total: { signIns: number; failures: number }
   days: readonly DayCount[]
-  words: string
+  words: (reader: Pick<Locale, 'lang' | 'say'>) => string
 }
 
 /** @param days at least one, oldest first */
@@ -36,7 +38,7 @@ export function chartOf(days: readonly DayCount[]): Chart {
     most,
     total,
     days,
-    words: describe(days, total),
+    words: (reader) => describe(days, total, reader),
   }
 }
 
@@ -53,10 +55,19 @@ function bar(x: number, y: number, size: number): string {
   return size === 0 ? '' : `M${x} ${y}h${barWidth}v${size}h-${barWidth}z`
 }
 
-function describe(days: readonly DayCount[], { signIns, failures }: Chart['total']): string {
-  const words = `Last 30 days: ${count(signIns, 'sign-in', 'sign-ins')}, ${count(failures, 'failure', 'failures')}`
+function describe(
+  days: readonly DayCount[],
+  total: Chart['total'],
+  { lang, say }: Pick<Locale, 'lang' | 'say'>,
+): string {
+  const signIns = phrase('{{count}} sign-ins', { count: total.signIns })
+  const failures = phrase('{{count}} failures', { count: total.failures })
   const highest = days.reduce((one, other) => (other.signIns > one.signIns ? other : one))
-  return highest.signIns === 0
-    ? words
-    : `${words}. Most sign-ins: ${highest.signIns.toLocaleString('en-GB')} on ${day(highest.day)}`
+  if (highest.signIns === 0) return say('Last 30 days: {{signIns}}, {{failures}}', { signIns, failures })
+  const most = { most: highest.signIns, day: day({ lang }, highest.day) }
+  return say('Last 30 days: {{signIns}}, {{failures}}. Most sign-ins: {{most}} on {{day}}', {
+    signIns,
+    failures,
+    ...most,
+  })
 }

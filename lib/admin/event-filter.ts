@@ -1,36 +1,38 @@
 import type { EventFilter } from '../events/event-history.ts'
 import type { EventKind } from '../events/event-types.ts'
+import { phrase } from '../shared/phrase.ts'
+import type { Say } from '../web/locale.ts'
 import { readFields } from './form.ts'
 
 const kindLabels: Record<EventKind, string> = {
-  'signed-in': 'Signed in',
-  'signed-out': 'Signed out',
-  'sessions-ended': 'Sessions ended',
-  'sign-in-failed': 'Sign-in failed',
-  linked: 'Account linked',
-  unlinked: 'Account unlinked',
-  registered: 'Registered',
-  'email-code-sent': 'Code sent',
-  'email-verified': 'Address confirmed',
-  'email-code-failed': 'Code rejected',
-  'rate-limited': 'Too many requests',
-  'provider-connected': 'Provider connected',
-  'provider-changed': 'Provider changed',
-  'provider-removed': 'Provider removed',
-  'provider-purged': 'Provider deleted',
-  'provider-sign-in-tested': 'Sign-in tested',
-  'provider-retiring': 'Provider retiring',
-  'provider-retired': 'Provider retired',
-  'provider-unavailable': 'Provider unavailable',
-  'provider-recovered': 'Provider available again',
-  'client-secret-expiring': 'Client secret expiring',
-  'secrets-rotated': 'Secrets rotated',
-  'admin-consent': 'Admin consent',
-  'identity-relinked': 'Account relinked',
-  'identity-blocked': 'Account not linked',
-  'identity-replaced': 'Account replaced',
-  'account-reclaimed': 'Account reclaimed by its owner',
-  'break-glass': 'Break-glass access',
+  'signed-in': phrase('Signed in'),
+  'signed-out': phrase('Signed out'),
+  'sessions-ended': phrase('Sessions ended'),
+  'sign-in-failed': phrase('Sign-in failed'),
+  linked: phrase('Account linked'),
+  unlinked: phrase('Account unlinked'),
+  registered: phrase('Registered'),
+  'email-code-sent': phrase('Code sent'),
+  'email-verified': phrase('Address confirmed'),
+  'email-code-failed': phrase('Code rejected'),
+  'rate-limited': phrase('Too many requests'),
+  'provider-connected': phrase('Provider connected'),
+  'provider-changed': phrase('Provider changed'),
+  'provider-removed': phrase('Provider removed'),
+  'provider-purged': phrase('Provider deleted'),
+  'provider-sign-in-tested': phrase('Sign-in tested'),
+  'provider-retiring': phrase('Provider retiring'),
+  'provider-retired': phrase('Provider retired'),
+  'provider-unavailable': phrase('Provider unavailable'),
+  'provider-recovered': phrase('Provider available again'),
+  'client-secret-expiring': phrase('Client secret expiring'),
+  'secrets-rotated': phrase('Secrets rotated'),
+  'admin-consent': phrase('Admin consent'),
+  'identity-relinked': phrase('Account relinked'),
+  'identity-blocked': phrase('Account not linked'),
+  'identity-replaced': phrase('Account replaced'),
+  'account-reclaimed': phrase('Account reclaimed by its owner'),
+  'break-glass': phrase('Break-glass access'),
 }
 
 export const eventKinds: readonly { value: string; label: string }[] = Object.entries(kindLabels).map(
@@ -45,13 +47,13 @@ export function kindLabel(kind: string): string {
 const dayPattern = /^\d{4}-\d{2}-\d{2}$/
 
 const filters: Record<string, [pattern: RegExp, wrong: string]> = {
-  kind: [/^[a-z-]{1,40}$/, 'choose a value from the list'],
-  provider: [/^[a-z0-9-]{1,40}$/, 'enter the provider’s name in URLs, such as acme'],
-  user: [/^[^\p{Cc}]{1,255}$/u, 'enter a user ID'],
-  reference: [/^[A-Za-z0-9]{1,20}$/, 'enter the 8 characters shown on the page'],
-  from: [dayPattern, 'enter a date such as 2026-11-25'],
-  to: [dayPattern, 'enter a date such as 2026-11-25'],
-  before: [/^[^\p{Cc}]{1,200}$/u, 'start again from the first page'],
+  kind: [/^[a-z-]{1,40}$/, phrase('choose a value from the list')],
+  provider: [/^[a-z0-9-]{1,40}$/, phrase('enter the provider’s name in URLs, such as acme')],
+  user: [/^[^\p{Cc}]{1,255}$/u, phrase('enter a user ID')],
+  reference: [/^[A-Za-z0-9]{1,20}$/, phrase('enter the 8 characters shown on the page')],
+  from: [dayPattern, phrase('enter a date such as 2026-11-25')],
+  to: [dayPattern, phrase('enter a date such as 2026-11-25')],
+  before: [/^[^\p{Cc}]{1,200}$/u, phrase('start again from the first page')],
 }
 
 const fields = Object.entries(filters).map(([name, [pattern, wrong]]) => ({
@@ -63,8 +65,8 @@ const fields = Object.entries(filters).map(([name, [pattern, wrong]]) => ({
 }))
 
 /** @param query `from` and `to` are days in UTC, both inclusive */
-export function parseFilter(query: unknown) {
-  const { values, errors, read } = readFields(query, fields)
+export function parseFilter(query: unknown, say?: Say) {
+  const { values, errors, read } = readFields(query, fields, say)
   const { kind, provider, user, reference, from, to, before } = read as Record<string, string | undefined>
   const filter: EventFilter = {
     kind: kind as EventKind | undefined,

@@ -3,6 +3,7 @@ import { pipeline } from 'node:stream/promises'
 import type { EventFilter, StoredEvent } from '../events/event-history.ts'
 import { providersPerPage } from '../providers/providers-table.ts'
 import { ConfigurationError } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 import type { User } from '../users/user-directory.ts'
 import { type AdminRequest, type AdminRoutes, pageUnknown, showPage } from './admin-request.ts'
 import { chartOf } from './chart.ts'
@@ -14,7 +15,7 @@ export const eventsRoutes: AdminRoutes = { 'GET /events': showEvents, 'GET /even
 
 async function showEvents(page: AdminRequest): Promise<void> {
   const { options, providers, req } = page
-  const { values, errors, filter } = parseFilter(req.query)
+  const { values, errors, filter } = parseFilter(req.query, page.say)
   const isInvalid = Object.keys(errors).length > 0
   const [{ events, next }, choices] = await Promise.all([
     isInvalid ? { events: [], next: undefined } : listEvents(page, filter),
@@ -38,15 +39,15 @@ async function showEvents(page: AdminRequest): Promise<void> {
       const provider = connected.find(({ slug }) => slug === event.provider)
       return {
         ...event,
-        kindName: kindLabel(event.kind),
+        kindName: page.say(kindLabel(event.kind)),
         tone: toneOf(event),
         providerName: provider?.displayName,
         user: people.get(event.userId ?? ''),
         by: actorOf(event, people),
-        ...describeEvent(event, provider?.preset),
+        ...describeEvent(event, page.locale, provider?.preset),
       }
     }),
-    kinds: eventKinds,
+    kinds: eventKinds.map(({ value, label }) => ({ value, label: page.say(label) })),
     slugs: choices.map(({ slug }) => slug),
     hasMore: choices.length > providersPerPage,
     nextHref: next && href('/events', { before: next }),
@@ -65,18 +66,19 @@ function peopleIn(events: readonly StoredEvent[]): string[] {
 }
 
 const programs: Readonly<Record<string, string>> = {
-  admin: 'An administrator',
-  cli: 'Command line',
-  code: 'The application’s code',
-  test: 'A connection test',
-  maintenance: 'The portal itself',
+  admin: phrase('An administrator'),
+  cli: phrase('Command line'),
+  code: phrase('The application’s code'),
+  test: phrase('A connection test'),
+  maintenance: phrase('The portal itself'),
 }
 
 /** Attacker: a user who registers with the name of a program. So a user always has a link or an id, a program never has. */
 function actorOf({ actor }: StoredEvent, people: ReadonlyMap<string, User>) {
   if (actor === undefined) return undefined
   if (Object.hasOwn(programs, actor)) return { program: programs[actor] }
-  if (actor.startsWith('cli:')) return { program: `Command line (${actor.slice(4)})` }
+  if (actor.startsWith('cli:'))
+    return { program: phrase('Command line ({{account}})', { account: actor.slice(4) }) }
   return { id: actor, user: people.get(actor) }
 }
 

@@ -13,20 +13,23 @@ import {
   settingNamesWhere,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { MINUTE } from '../shared/time.ts'
 import { type AdminRequest, showPage, textOf } from './admin-request.ts'
 
-type Reading = { value: unknown } | { wrong: string }
+type Reading = { value: unknown } | { wrong: AdminText }
 
-export interface FormField extends Pick<Setting, 'label' | 'hint' | 'warning' | 'example'> {
+export interface FormField extends Pick<Setting, 'label' | 'warning' | 'example'> {
   name: string
+  hint?: AdminText
   control: NonNullable<Setting['control']>
   required?: boolean | undefined
   /** Shown if a required field is empty. */
-  missing?: string
+  missing?: AdminText
   wide?: boolean | undefined
-  options?: readonly { value: string; label: string }[] | undefined
+  /** A label that is a string is not translated. */
+  options?: readonly { value: string; label: AdminText }[] | undefined
   read(text: string): Reading
 }
 
@@ -35,6 +38,8 @@ export type SettingField = FormField & { name: SettingName; section: NonNullable
 /** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
 
+type Say = (text: AdminText) => string
+
 const trustNames = settingNamesWhere(({ askedAsTrust }) => askedAsTrust)
 
 /**
@@ -42,8 +47,9 @@ const trustNames = settingNamesWhere(({ askedAsTrust }) => askedAsTrust)
  * addresses are trusted replaces the settings that follow from it.
  */
 export function connectFields(preset: Preset): SettingField[] {
-  const hint =
-    'Only if it differs from the one that the answers above result in: a national cloud, or your own domain.'
+  const hint = phrase(
+    'Only if it differs from the one that the answers above result in: a national cloud, or your own domain.',
+  )
   return fieldsFor(preset)
     .filter(({ name }) => !trustNames.includes(name))
     .map((field) =>
@@ -67,20 +73,20 @@ export function domainsField(preset: Preset): SettingField {
  * @param own domains that the provider has proven to own: they need not be listed
  */
 export function readTrust(
-  { req, signIn }: AdminRequest,
+  { req, say, signIn }: AdminRequest,
   preset: Preset,
   { own = [], saved }: { own?: readonly string[]; saved?: Provider },
 ) {
   const choices = trustChoices(preset)
   const field = domainsField(preset)
-  const { values, read, errors } = readFields(req.body, [field])
+  const { values, read, errors } = readFields(req.body, [field], say)
   const trust = textOf(req.body, 'trust') || (saved ? '' : choices[0]?.value)
   const choice = choices.find(({ value }) => value === trust)
   const listed = (read[field.name] as string[] | undefined) ?? own
   if (!choice || (choice.needsMailer && !signIn.canVerifyEmail))
-    errors.trust = 'Choose whose addresses you trust.'
+    errors.trust = say('Choose whose addresses you trust.')
   else if (choice.domains === 'required' && listed.length === 0)
-    errors[field.name] ??= 'Enter at least one domain.'
+    errors[field.name] ??= say('Enter at least one domain.')
   const settings = choice ? settingsOfTrust(choice, listed, saved) : {}
   return { values: { ...values, trust: String(trust) }, errors, settings }
 }
@@ -100,8 +106,11 @@ export function trustValues(preset: Preset, saved?: Provider): FormValues {
 export function editFields(preset: Preset, reference?: string): SettingField[] {
   const hint =
     reference === undefined
-      ? 'Leave it empty to keep the saved one.'
-      : `It is read from ${reference}. Only code and the command line can change it, the issuer and the certificate authority.`
+      ? phrase('Leave it empty to keep the saved one.')
+      : phrase(
+          'It is read from {{reference}}. Only code and the command line can change it, the issuer and the certificate authority.',
+          { reference },
+        )
   return fieldsFor(preset).map((field) =>
     field.control === 'password'
       ? { ...field, hint, required: false }
@@ -116,17 +125,17 @@ function fieldsFor(preset: Preset): SettingField[] {
 }
 
 function toField(name: SettingName, setting: Setting): SettingField {
-  const { label, schema, control = 'text', choices, effects, emptyChoice = 'Default' } = setting
+  const { label, schema, control = 'text', choices, effects, emptyChoice = phrase('Default') } = setting
   return {
     ...setting,
     section: setting.section ?? 'protocol',
     name,
     control,
-    missing: `Enter the ${label.toLowerCase().replace(/\bid\b/, 'ID')}.`,
+    missing: phrase('Fill in “{{field}}”.', { field: asPhrase(label) }),
     wide: setting.wide ?? (['parameters', 'textarea', 'list'].includes(control) || undefined),
     options: choices && [
-      { value: '', label: emptyChoice },
-      ...choices.map((value) => ({ value, label: effects ? `${value}: ${effects[value]}` : value })),
+      { value: '', label: asPhrase(emptyChoice) },
+      ...choices.map((value) => ({ value, label: describeChoice(value, effects) })),
     ],
     read(text) {
       if (control === 'parameters') return readParameters(schema, text)
@@ -135,20 +144,25 @@ function toField(name: SettingName, setting: Setting): SettingField {
   }
 }
 
+function describeChoice(name: string, effects: Setting['effects']): AdminText {
+  const effect = effects?.[name]
+  return effect ? phrase('{{name}}: {{value}}', { name, value: asPhrase(effect) }) : name
+}
+
 const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> = {
-  page: 'Login page',
-  protocol: 'Protocol',
-  email: 'E-mail addresses',
-  network: 'Sign-out and network',
+  page: phrase('Login page'),
+  protocol: phrase('Protocol'),
+  email: phrase('E-mail addresses'),
+  network: phrase('Sign-out and network'),
 }
 
 /** The saved settings in the groups of the form. Those without a value are only named. */
-export function factGroups(provider: Provider) {
-  const titles = { basic: 'Application', ...sectionTitles }
+export function factGroups(provider: Provider, say: Say) {
+  const titles = { basic: phrase('Application'), ...sectionTitles }
   return Object.entries(titles).map(([section, title]) => {
-    const facts = settingFacts(provider, section as SettingField['section'])
+    const facts = settingFacts(provider, section as SettingField['section'], say)
     return {
-      title,
+      title: say(title),
       facts: facts.filter(([, value]) => value !== '–'),
       unset: facts.flatMap(([label, value]) => (value === '–' ? label : [])),
     }
@@ -178,6 +192,7 @@ export interface ReadFields {
 export function readFields(
   form: unknown,
   fields: readonly (Pick<FormField, 'name' | 'read'> & Partial<FormField>)[],
+  say: Say = String,
 ): ReadFields {
   const { values, read, empty, errors }: ReadFields = { values: {}, read: {}, empty: [], errors: {} }
   for (const { name, control, required, missing, ...field } of fields) {
@@ -185,10 +200,10 @@ export function readFields(
     if (control !== 'password') values[name] = text
     if (control === 'checkbox') read[name] = text !== ''
     else if (text === '' && !required) empty.push(name)
-    else if (text === '' && missing) errors[name] = missing
+    else if (text === '' && missing) errors[name] = say(missing)
     else {
       const reading = field.read(text)
-      if ('wrong' in reading) errors[name] = sentence(reading.wrong)
+      if ('wrong' in reading) errors[name] = sentence(say(reading.wrong))
       else read[name] = reading.value
     }
   }
@@ -198,9 +213,10 @@ export function readFields(
 export function readValue(schema: z.ZodType, entered: unknown): Reading {
   const { success, data, error } = schema.safeParse(entered)
   if (success) return { value: data }
-  const [{ message, path } = { message: 'enter something else', path: [] }] = error.issues
-  const item = Array.isArray(entered) && typeof path[0] === 'number' ? `“${entered[path[0]]}”: ` : ''
-  return { wrong: item + message }
+  const [{ message, path } = { message: phrase('enter something else'), path: [] }] = error.issues
+  if (!Array.isArray(entered) || typeof path[0] !== 'number') return { wrong: message }
+  const value = String(entered[path[0]])
+  return { wrong: phrase('“{{value}}”: {{problem}}', { value, problem: asPhrase(message) }) }
 }
 
 function readParameters(schema: z.ZodType, text: string): Reading {
@@ -208,8 +224,11 @@ function readParameters(schema: z.ZodType, text: string): Reading {
   for (const [at, line] of text.split(/\r?\n/).entries()) {
     if (line.trim() === '') continue
     const [, name, value] = /^\s*([^=\s]+)\s*=(.*)$/.exec(line) ?? []
-    if (name === undefined || value === undefined) return { wrong: `line ${at + 1}: enter name=value` }
-    if (parameters.has(name)) return { wrong: `line ${at + 1}: ${name} is already there` }
+    const number = at + 1
+    if (name === undefined || value === undefined)
+      return { wrong: phrase('line {{number}}: enter name=value', { number }) }
+    if (parameters.has(name))
+      return { wrong: phrase('line {{number}}: {{name}} is already there', { number, name }) }
     parameters.set(name, value.trim())
   }
   return readValue(schema, Object.fromEntries(parameters))
@@ -254,20 +273,28 @@ export function withProblems(
   values: FormValues,
   error: unknown,
   fields: readonly Pick<FormField, 'name'>[],
+  { say }: Pick<AdminRequest, 'say'>,
 ): FilledForm {
   if (!(error instanceof ManagementError)) throw error
   if (error instanceof ProviderTestError) return { values, checks: error.checks }
   const errors: ReadFields['errors'] = {}
   const others: string[] = []
-  for (const { path, message } of error.issues) {
+  for (const { path, ...issue } of error.issues) {
+    const message = say(issue.phrase ?? issue.message)
     const name = path?.replace(/\..*/, '')
     const field =
       fields.find((each) => each.name === name || each.name === `answer.${name}`) ??
       fields.find((each) => each.name === 'trust' && trustNames.includes(name as SettingName))
     if (field) errors[field.name] = sentence(message)
-    else others.push(sentence(path === undefined ? message : `${path}: ${message}`))
+    else if (path === undefined) others.push(sentence(message))
+    else others.push(sentence(say('{{name}}: {{value}}', { name: path, value: message })))
   }
   return { values, errors, others }
+}
+
+/** Why an act failed, in the administrator's language. */
+export function problemText({ say }: AdminRequest, { issues }: ManagementError): string {
+  return sentence(issues.map(({ message, phrase }) => say(phrase ?? message)).join('; '))
 }
 
 const keepSecretsForMs = 15 * MINUTE

@@ -7,7 +7,7 @@ import { type Provider, slugSchema } from '../providers/provider.ts'
 import { type ClientAuthentication, emailDomain } from '../providers/setting-values.ts'
 import { isSecret, type ProviderChanges, type ProviderSettings } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { sentence } from '../shared/sanitize-text.ts'
+import { asPhrase, phrase } from '../shared/phrase.ts'
 import {
   type AdminHandler,
   type AdminRequest,
@@ -26,6 +26,7 @@ import {
   type FilledForm,
   type FormField,
   type FormValues,
+  problemText,
   readFields,
   readTrust,
   readValue,
@@ -132,8 +133,8 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
   const fields = connectFields(preset)
   const questions = questionsOf(preset)
   restoreSecrets(page)
-  const settings = readFields(req.body, fields)
-  const answers = readFields(req.body, questions)
+  const settings = readFields(req.body, fields, page.say)
+  const answers = readFields(req.body, questions, page.say)
   const trust = readTrust(page, preset, { own: tenantDomain(page) })
   const values = { ...settings.values, ...answers.values, ...trust.values }
   const errors = { ...settings.errors, ...answers.errors, ...trust.errors }
@@ -157,7 +158,7 @@ async function connect(page: AdminRequest, preset: Preset): Promise<void> {
     await providers.connect(input, options)
   } catch (error) {
     const shown = [...fields, ...questions, ...trustFields(preset)]
-    return await showConnectForm(page, preset, withProblems(values, error, shown))
+    return await showConnectForm(page, preset, withProblems(values, error, shown, page))
   }
   redirectTo(page, `/${input.slug}/test-sign-in`, { done: 'connected' })
 }
@@ -189,7 +190,7 @@ async function saveTrust(page: AdminRequest, provider: Provider): Promise<void> 
     await page.providers.update(provider.slug, settings, { ...page.options, version })
   } catch (error) {
     const fields = trustFields(presetFor(provider))
-    return await showTrustForm(page, provider, withProblems(values, error, fields))
+    return await showTrustForm(page, provider, withProblems(values, error, fields, page))
   }
   redirectTo(page, `/${provider.slug}/test-sign-in`, { done: 'saved' })
 }
@@ -200,10 +201,10 @@ function questionsOf({ asks }: Preset): FormField[] {
     name: `answer.${name}`,
     label,
     control: 'text' as const,
-    ...(hint && { hint: sentence(hint) }),
+    ...(hint && { hint }),
     ...(example && { example }),
     required,
-    missing: `Enter the ${label}.`,
+    missing: phrase('Fill in “{{field}}”.', { field: asPhrase(label) }),
     read(text: string) {
       const reading = read(text)
       // `connect` reads the answer itself.
@@ -215,9 +216,11 @@ function questionsOf({ asks }: Preset): FormField[] {
 
 const slugField: FormField = {
   name: 'slug',
-  label: 'Name in URLs',
+  label: phrase('Name in URLs'),
   control: 'text',
-  hint: 'Lower-case letters, digits and dashes. It cannot be changed later, because it is part of the URLs above.',
+  hint: phrase(
+    'Lower-case letters, digits and dashes. It cannot be changed later, because it is part of the URLs above.',
+  ),
   required: true,
   read: (text) => readValue(slugSchema, text),
 }
@@ -226,7 +229,7 @@ async function save(page: AdminRequest, provider: Provider): Promise<void> {
   const { options, providers, req } = page
   const fields = fieldsOf(provider)
   restoreSecrets(page)
-  const { values, read, empty, errors } = readFields(req.body, fields)
+  const { values, read, empty, errors } = readFields(req.body, fields, page.say)
   const version = Number(textOf(req.body, 'version'))
   if (version !== provider.version) return await showConflict(page, provider, values)
   if (Object.keys(errors).length > 0) return await showEditForm(page, provider, { values, errors })
@@ -239,7 +242,7 @@ async function save(page: AdminRequest, provider: Provider): Promise<void> {
     if (!(error instanceof ManagementError)) throw error
     const now = await findProvider(page)
     if (now.version !== version) return await showConflict(page, now, values)
-    return await showEditForm(page, now, withProblems(values, error, fields))
+    return await showEditForm(page, now, withProblems(values, error, fields, page))
   }
   redirectTo(page, `/${provider.slug}`, { done: 'saved' })
 }
@@ -250,12 +253,12 @@ async function saveLogo(page: AdminRequest, provider: Provider): Promise<void> {
   const file: unknown = req.body?.logo
   try {
     if (!Buffer.isBuffer(file) || file.length === 0)
-      throw new ManagementError('invalid', 'choose a PNG or WebP image, at most 20 KB')
+      throw new ManagementError('invalid', phrase('choose a PNG or WebP image, at most 20 KB'))
     await providers.setLogo(provider.slug, file, options)
   } catch (error) {
     if (!(error instanceof ManagementError)) throw error
     const values = toFormValues(provider, fieldsOf(provider))
-    return await showEditForm(page, provider, { values, errors: { logo: sentence(error.message) } })
+    return await showEditForm(page, provider, { values, errors: { logo: problemText(page, error) } })
   }
   redirectTo(page, `/${provider.slug}/edit`, { done: 'logoSaved' })
 }

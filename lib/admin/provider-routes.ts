@@ -6,7 +6,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import { type Check, describeHealth, type Provider } from '../providers/provider.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { sentence } from '../shared/sanitize-text.ts'
+import { phrase } from '../shared/phrase.ts'
 import { DAY } from '../shared/time.ts'
 import {
   type AdminHandler,
@@ -20,8 +20,8 @@ import {
   withProvider,
 } from './admin-request.ts'
 import { chartOf } from './chart.ts'
-import { factGroups } from './form.ts'
-import { count, maxCounted, providerBadge } from './format.ts'
+import { factGroups, problemText } from './form.ts'
+import { maxCounted, providerBadge } from './format.ts'
 import { providerStatus } from './provider-status.ts'
 import { remedyOf } from './remedies.ts'
 
@@ -60,7 +60,7 @@ async function pinAlgorithm({ providers, options, req }: AdminRequest, slug: str
 
 async function retireProvider({ providers, options, req }: AdminRequest, slug: string): Promise<void> {
   const at = new Date(textOf(req.body, 'at'))
-  if (Number.isNaN(at.getTime())) throw new ManagementError('invalid', 'enter the end date')
+  if (Number.isNaN(at.getTime())) throw new ManagementError('invalid', phrase('enter the end date'))
   await providers.retire(slug, at, options)
 }
 
@@ -77,7 +77,7 @@ function actHandler(name: string, [message, act]: ProviderAct): AdminHandler {
       await act(page, slug)
     } catch (error) {
       if (!(error instanceof ManagementError)) throw error
-      const problem = sentence(error.issues.map((issue) => issue.message).join('; '))
+      const problem = problemText(page, error)
       const checks = error instanceof ProviderTestError ? { checks: error.checks } : {}
       return await showProvider(page, await findProvider(page), { problem, ...checks })
     }
@@ -134,11 +134,11 @@ async function showProvider(
   const locals = {
     provider,
     describeHealth,
-    groups: factGroups(provider),
+    groups: factGroups(provider, page.say),
     vouching: describeVouching(provider),
     presetName: presetOf(preset)?.displayName ?? preset,
     mark: providerBadge(provider),
-    status: providerStatus(provider, activity, new Date()),
+    status: providerStatus(provider, activity, new Date(), page.locale),
     chart: chartOf(counts.get(slug) ?? []),
     activity,
     lastRemedy: activity?.lastFailure && remedyOf(activity.lastFailure.detail, preset),
@@ -171,11 +171,13 @@ export function urlsToEnter(page: AdminRequest, provider: Parameters<typeof prov
 
 /** The metadata only announces back-channel logout. Refused tokens show that it does not work, or that someone sends forged ones. */
 function withRefusedLogouts(checks: readonly Check[] | undefined, refused: readonly RefusedLogoutTokens[]) {
-  const total = refused.reduce((sum, { count }) => sum + count, 0)
-  if (total === 0) return checks
-  const message = `${count(total, 'logout token was', 'logout tokens were')} refused, see “Refused logout tokens”`
+  const count = refused.reduce((sum, each) => sum + each.count, 0)
+  if (count === 0) return checks
+  const message = phrase('{{count}} logout tokens were refused, see “Refused logout tokens”', { count })
   return checks?.map((check) =>
-    check.name === 'back-channel' ? { name: check.name, result: 'warning', message } : check,
+    check.name === 'back-channel'
+      ? { name: check.name, result: 'warning', message: String(message), phrases: { message } }
+      : check,
   )
 }
 
@@ -193,11 +195,12 @@ async function countAffected(
 }
 
 /** Keys that can no longer be unsealed must not hide the page on which the provider can be removed. */
-async function readKeys({ options, providers }: AdminRequest, slug: string) {
+async function readKeys(page: AdminRequest, slug: string) {
+  const { options, providers } = page
   try {
     return { keys: await providers.clientKeys(slug, options) }
   } catch (error) {
     if (!(error instanceof ManagementError)) throw error
-    return { keys: [], problem: sentence(error.message) }
+    return { keys: [], problem: problemText(page, error) }
   }
 }

@@ -46,7 +46,7 @@ async function showProviders(page: AdminRequest): Promise<void> {
     return {
       provider,
       mark: providerBadge(provider),
-      status: providerStatus(provider, activity, now),
+      status: providerStatus(provider, activity, now, page.locale),
       chart: chartOf(counts.get(provider.slug) ?? []),
       lastSignInAt: activity?.lastSignInAt,
       canMoveUp: canMove && before !== undefined && !before.recommended,
@@ -84,11 +84,10 @@ async function showTestProgress(page: AdminRequest): Promise<void> {
   if (req.method === 'POST') return redirectTo(page, progressPath, {})
   await showPage(page, 'progress', {
     ...progress,
-    title: 'Testing all providers',
+    title: page.say('Testing all providers'),
     here: 'providers',
-    things: 'providers tested',
     backHref: `${req.baseUrl}/`,
-    back: 'Providers',
+    back: page.say('Providers'),
     refreshHref: req.baseUrl + progressPath,
   })
 }

@@ -2,9 +2,8 @@ import { entraErrorOf } from '../oidc/provider-error.ts'
 import { oktaErrors } from '../providers/presets/okta.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProblemCode } from '../shared/errors.ts'
-import { sentence } from '../shared/sanitize-text.ts'
 
-/** The meaning of a refused sign-in, and an administrator's next step, as sentences. */
+/** The meaning of a refused sign-in, and an administrator's next step. Pages translate them and make sentences of them. */
 export interface Remedy {
   meaning: string
   todo: string | undefined
@@ -13,8 +12,8 @@ export interface Remedy {
 const byUser = 'Nothing. The user can try again.'
 const rare = 'Nothing, unless it happens often.'
 
-/** A short form of `docs/errors.md`. */
-const remedies: Readonly<Record<string, readonly [meaning: string, todo?: string]>> = {
+/** A short form of `docs/errors.md`, translated where it is shown. */
+export const remedies: Readonly<Record<string, readonly [meaning: string, todo?: string]>> = {
   provider_not_found: [
     'The link names a provider that is disabled or removed.',
     'Enable it, or tell users to start on the login page.',
@@ -124,8 +123,7 @@ export function remedyOf(
   const reason = typeof detail.reason === 'string' ? detail.reason : ''
   const [meaning, todo] = (Object.hasOwn(remedies, code) && remedies[code]) || []
   const known = entraErrorOf(reason) ?? (preset === 'okta' ? oktaErrorIn(reason) : undefined)
-  if (known)
-    return { meaning: known.cause ? sentence(known.cause) : (meaning ?? ''), todo: sentence(known.hint) }
+  if (known) return { meaning: known.cause ?? meaning ?? '', todo: known.hint }
   return meaning === undefined ? undefined : { meaning, todo }
 }
 

@@ -2,7 +2,7 @@ import type { SessionFilter } from '../management/sessions-api.ts'
 import { providersPerPage } from '../providers/providers-table.ts'
 import { listLimit } from '../sessions/sessions-table.ts'
 import { CheckError, ManagementError } from '../shared/errors.ts'
-import { sentence } from '../shared/sanitize-text.ts'
+import { phrase } from '../shared/phrase.ts'
 import { withTimeout } from '../shared/time.ts'
 import { normaliseEmail } from '../users/email-address.ts'
 import type { User } from '../users/user-directory.ts'
@@ -17,6 +17,7 @@ import {
   showPage,
   textOf,
 } from './admin-request.ts'
+import { problemText } from './form.ts'
 import { waitForEndMs } from './providers-list-routes.ts'
 
 const pageSize = 50
@@ -43,7 +44,7 @@ function withErrorsOnForm(handle: AdminHandler): AdminHandler {
       await handle(page)
     } catch (error) {
       if (!(error instanceof ManagementError)) throw error
-      await showForm(page, sentence(error.message))
+      await showForm(page, problemText(page, error))
     }
   }
 }
@@ -112,7 +113,10 @@ async function findSessions(page: AdminRequest): Promise<void> {
   const found = await users.search(textOf(req.body, 'user'), options.portal)
   const [only] = found
   if (!only)
-    throw new ManagementError('not_found', 'no user with this name, address or ID, and no active session')
+    throw new ManagementError(
+      'not_found',
+      phrase('no user with this name, address or ID, and no active session'),
+    )
   if (found.length === 1) return redirectToSessions(page, { userId: String(only.id) })
   await showForm(page, undefined, found)
 }
@@ -153,7 +157,7 @@ async function endSessions(page: AdminRequest): Promise<void> {
 
 /** The page loads itself again until the sessions have ended. */
 async function showEnding(page: AdminRequest): Promise<void> {
-  const { options, req, sessionsApi } = page
+  const { options, req, say, sessionsApi } = page
   const filter = readSessionFilter(req.query)
   if (!filter) throw pageUnknown()
   const id = textOf(req.query, 'id')
@@ -164,11 +168,10 @@ async function showEnding(page: AdminRequest): Promise<void> {
     `${req.baseUrl}${path}?${new URLSearchParams({ ...query, ...more })}`
   await showPage(page, 'progress', {
     ...progress,
-    title: 'Ending sessions',
+    title: say('Ending sessions'),
     here: 'sessions',
-    things: 'sessions ended',
     backHref: href('/sessions'),
-    back: 'Sessions',
+    back: say('Sessions'),
     refreshHref: href('/sessions/ending', { id }),
   })
 }
@@ -180,7 +183,7 @@ async function confirmUnlink(page: AdminRequest): Promise<void> {
   if (filter?.userId === undefined) throw pageUnknown()
   const { linked } = await identitiesOf(page, filter.userId)
   const identity = linked.find(({ id }) => id === textOf(req.query, 'id'))
-  if (!identity) throw new ManagementError('not_found', 'this account is no longer linked')
+  if (!identity) throw new ManagementError('not_found', phrase('this account is no longer linked'))
   const described = await describeFilter(page, filter, listLimit + 1)
   await showPage(page, 'unlink', { ...described, identity, isLast: linked.length === 1 })
 }
@@ -240,7 +243,7 @@ function readSessionFilter(given: unknown): SessionFilter | undefined {
 
 function readPostedFilter({ req }: AdminRequest): SessionFilter {
   const filter = readSessionFilter(req.body)
-  if (!filter) throw new ManagementError('invalid', 'enter either a user or a provider')
+  if (!filter) throw new ManagementError('invalid', phrase('enter either a user or a provider'))
   return filter
 }
 

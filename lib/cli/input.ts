@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs'
 import { buffer } from 'node:stream/consumers'
 import { ConfigurationError } from '../shared/errors.ts'
+import type { AdminText } from '../shared/phrase.ts'
 import { sanitizeForTerminal } from './output.ts'
 
 interface Prompt {
@@ -20,7 +21,7 @@ interface Prompt {
 }
 
 /** `wrong`: what to enter instead. The question is then repeated. */
-export type ReadResult = { answer: string } | { wrong: string }
+export type ReadResult = { answer: string } | { wrong: AdminText }
 
 export function atTerminal(): boolean {
   return process.stdin.isTTY === true
@@ -43,14 +44,14 @@ export async function ask(prompt: Prompt): Promise<string> {
   }
   async function validate(input: string | undefined): Promise<string | undefined> {
     const result = await readAnswer(input)
-    return 'wrong' in result ? sanitizeForTerminal(result.wrong) : undefined
+    return 'wrong' in result ? sanitizeForTerminal(String(result.wrong)) : undefined
   }
   const shown = defaultAnswer ? { placeholder: sanitizeForTerminal(defaultAnswer) } : {}
   const input = hidden
     ? await password({ ...appearance, message, validate })
     : await text({ ...appearance, ...shown, message, validate })
   const result = await readAnswer(assertAnswered(input, prompt))
-  if ('wrong' in result) throw new ConfigurationError(result.wrong)
+  if ('wrong' in result) throw new ConfigurationError(String(result.wrong))
   return result.answer
 }
 

@@ -135,7 +135,9 @@ export function sanitizeForTerminal(text: string): string {
 
 /** `JSON.stringify` leaves most control characters as they are, so escape them for the terminal. */
 function toJson(value: unknown, indent: number): string {
-  return JSON.stringify(value, null, indent).replace(terminalControls, (character) =>
+  // Only pages translate texts, from their parts.
+  const withoutPhrases = (name: string, each: unknown) => (/^phrases?$/.test(name) ? undefined : each)
+  return JSON.stringify(value, withoutPhrases, indent).replace(terminalControls, (character) =>
     character.replace(/./gs, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`),
   )
 }

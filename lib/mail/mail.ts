@@ -49,8 +49,12 @@ export class Mail {
     this.#from = from && oneLine(from)
   }
 
-  /** @param locale left out: English, for administrators */
-  branding(locale: Locale = this.#pages.locale()): PageBranding {
+  /** The portal's default language, for mails to administrators. */
+  get adminLocale(): Locale {
+    return this.#pages.locales.resolveForAdmin()
+  }
+
+  branding(locale: Locale): PageBranding {
     return this.#pages.branding(locale)
   }
 
@@ -65,7 +69,7 @@ export class Mail {
     secret?: string,
   ): Promise<void> {
     const { button, views } = this.#pages
-    const { logo } = this.branding()
+    const { logo } = this.branding(this.adminLocale)
     // A path has no host in a mail, and an http image would reveal to the network who reads it.
     const given = { subject, logo: logo?.startsWith('https://') ? logo : undefined, button, ...locals }
     const [text, html] = await Promise.all([

@@ -76,13 +76,18 @@ export interface ExpiryMail {
   end: string
 }
 
-/** Warns an administrator that a client secret expires, in English like all texts for administrators. @throws MailError */
+/** Warns an administrator that a client secret expires, in the portal's default language. @throws MailError */
 export async function sendExpiryMail(
   mail: Mail,
   { to, slug, provider, days, end }: ExpiryMail,
 ): Promise<void> {
-  const names = { provider: oneLine(provider), portal: oneLine(mail.branding().name) }
-  const when = days === 0 ? 'has expired' : `expires in ${days} ${days === 1 ? 'day' : 'days'}`
-  const subject = `${names.portal}: the client secret of ${names.provider} ${when}`
-  await mail.send('expiry', { to, subject, locals: { ...names, slug, when, date: end.slice(0, 10) } })
+  const { adminLocale: locale } = mail
+  const { lang, say, t } = locale
+  const portal = oneLine(mail.branding(locale).name)
+  const values = { portal, provider: oneLine(provider), slug, date: end.slice(0, 10), count: days }
+  const subject =
+    days === 0
+      ? say('{{portal}}: the client secret of {{provider}} has expired', values)
+      : say('{{portal}}: the client secret of {{provider}} expires in {{count}} days', values)
+  await mail.send('expiry', { to, subject, locals: { lang, say, t, portal, values } })
 }

@@ -11,6 +11,7 @@ import {
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import type { ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError, PortalSsoError } from '../shared/errors.ts'
+import { type AdminText, phrase } from '../shared/phrase.ts'
 import type { Core } from '../web/core.ts'
 import { asyncHandler } from '../web/handler.ts'
 import type { ManagementContext } from './context.ts'
@@ -33,18 +34,23 @@ export async function rotateClientKey(
   slug: string,
   { portal, actor }: ResolvedActOptions,
 ): Promise<PublishedKey> {
-  const conflict = (message: string) => new ManagementError('conflict', message)
+  const conflict = (text: AdminText) => new ManagementError('conflict', text)
   const provider = await providersTable.get(portal, slug)
   const { clientAuthentication } = provider
   if (clientAuthentication !== 'private_key_jwt')
-    throw conflict(`"${slug}" authenticates with ${clientAuthentication}: it has no key`)
+    throw conflict(
+      phrase('"{{slug}}" authenticates with {{method}}: it has no key', {
+        slug,
+        method: clientAuthentication,
+      }),
+    )
   // The algorithms that the provider accepts may have changed since the previous key.
   const { metadata } = await connectedProviders.connect(provider).client()
   const signing = keysWithState(await providersTable.clientKeys(provider), Date.now()).find(
     ({ state }) => state === 'signing',
   )
   const alg = keyAlgorithmFor(metadata.token_endpoint_auth_signing_alg_values_supported, signing?.key.alg)
-  if (!alg) throw conflict(`"${slug}" accepts none of our algorithms for private_key_jwt`)
+  if (!alg) throw conflict(phrase('"{{slug}}" accepts none of our algorithms for private_key_jwt', { slug }))
   const now = Date.now()
   const next = await makeClientKey(alg, now + leadTimeMs)
   const { kid, from } = next
@@ -53,7 +59,13 @@ export async function rotateClientKey(
     const waiting = current.find(({ state }) => state === 'next')
     if (waiting)
       throw conflict(
-        `the next key of "${slug}" is already published and signs from ${waiting.key.from}: try again after that`,
+        phrase(
+          'the next key of "{{slug}}" is already published and signs from {{from}}: try again after that',
+          {
+            slug,
+            from: waiting.key.from,
+          },
+        ),
       )
     // The current key works, so the spare ones are no longer needed.
     const used = current.filter(({ state }) => state !== 'spare')

@@ -1,5 +1,6 @@
 import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 import type { BlockedIdentity } from '../users/blocked-identities-table.ts'
 import type { LinkedIdentity } from '../users/identities-table.ts'
 import type { Users } from '../users/users.ts'
@@ -42,9 +43,9 @@ export class IdentitiesApi {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const { userId, providerId, issuer, subject, email, entra, reason } = await this.#get(id, portal)
     if (reason === 'removed')
-      throw new ManagementError('conflict', 'this account was removed: allow it instead')
+      throw new ManagementError('conflict', phrase('this account was removed: allow it instead'))
     if (await this.#users.identities.findUserId(portal, { issuer, subject }))
-      throw new ManagementError('conflict', 'this account is linked to a user by now')
+      throw new ManagementError('conflict', phrase('this account is linked to a user by now'))
     await this.#users.identities.replace({ portal, userId, providerId, issuer, subject, email, entra })
     const provider = await this.#slugOf(providerId, portal)
     await this.#context.events.record({ kind: 'identity-replaced', portal, userId, provider, actor })
@@ -86,7 +87,7 @@ export class IdentitiesApi {
     const { portal, actor } = resolveActOptions(options, this.#portal)
     const unlinked = linkIdPattern.test(id) ? await this.#users.identities.unlink(portal, userId, id) : 'gone'
     if (typeof unlinked === 'string')
-      throw new ManagementError('not_found', `the user has no linked identity "${id}"`)
+      throw new ManagementError('not_found', phrase('the user has no linked identity "{{id}}"', { id }))
     const { identity, subjects } = unlinked
     const { issuer, providerId } = identity
     // A sign-in that is under way finds no link when it reads it again, and ends itself.
@@ -123,5 +124,5 @@ export class IdentitiesApi {
 }
 
 function notFound(id: string): ManagementError {
-  return new ManagementError('not_found', `there is no blocked identity "${id}"`)
+  return new ManagementError('not_found', phrase('there is no blocked identity "{{id}}"', { id }))
 }

@@ -12,8 +12,9 @@ import {
   settingsSchema,
   settings as settingsTable,
 } from '../providers/settings.ts'
-import { type Issue, ManagementError } from '../shared/errors.ts'
-import { sanitizeText } from '../shared/sanitize-text.ts'
+import { type Issue, issueAt, ManagementError } from '../shared/errors.ts'
+import { type AdminText, listed, phrase } from '../shared/phrase.ts'
+import { sanitizePhrase, sanitizeText } from '../shared/sanitize-text.ts'
 
 /**
  * Input of `connect`: a slug, a preset with answers to its questions, and settings. The preset may supply the issuer. `null`
@@ -68,30 +69,34 @@ export function readSlug(slug: string): string {
 /** @throws ManagementError `invalid` for settings that a provider of this preset cannot have */
 export function assertFits(preset: string, settings: ProviderSettings): void {
   const issues = [...(presetOf(preset)?.objections?.(settings) ?? [])]
-  const object = (path: SettingName, message: string) => issues.push({ path, message })
+  const object = (path: SettingName, text: AdminText) => issues.push(issueAt(path, text))
   if (preset !== 'entra' && settings.emailDomains.some((entry) => entry.includes('@')))
-    object('emailDomains', 'only the preset entra has tenants: write the domain alone')
+    object('emailDomains', phrase('only the preset entra has tenants: write the domain alone'))
   if ((settings.organizationClaim === undefined) !== (settings.organizationValues.length === 0))
-    object('organizationValues', 'give the claim and its accepted values together')
+    object('organizationValues', phrase('give the claim and its accepted values together'))
   if (settings.clientSecret !== undefined && settings.clientSecretReference !== undefined)
-    object('clientSecretReference', 'give either the client secret or a reference to it')
+    object('clientSecretReference', phrase('give either the client secret or a reference to it'))
   if (issues.length > 0) throw new ManagementError('invalid', issues)
 }
 
 function readAnswers(preset: Preset, given: Record<string, string>): Record<string, string> {
   const issues: Issue[] = Object.keys(given)
     .filter((name) => !preset.asks.some((question) => question.name === name))
-    .map((name) => ({ path: name, message: `the preset ${preset.name} does not ask for it` }))
+    .map((name) =>
+      issueAt(name, phrase('the preset {{preset}} does not ask for it', { preset: preset.name })),
+    )
   const answers: Record<string, string> = {}
   for (const { name, label, hint, required = true, read } of preset.asks) {
     const answer = given[name]?.trim() ?? ''
     if (answer === '') {
       if (required)
-        issues.push({ path: name, message: `enter the ${[label, hint].filter(Boolean).join(', ')}` })
+        issues.push(
+          issueAt(name, phrase('enter the {{answer}}', { answer: listed(hint ? [label, hint] : [label]) })),
+        )
       continue
     }
     const outcome = read(answer)
-    if ('wrong' in outcome) issues.push({ path: name, message: outcome.wrong })
+    if ('wrong' in outcome) issues.push(issueAt(name, outcome.wrong))
     else answers[name] = outcome.answer
   }
   if (issues.length > 0) throw new ManagementError('invalid', issues)
@@ -106,9 +111,9 @@ export function readChanges(changes: ProviderChanges): Partial<ProviderSettings>
     if (value === undefined) continue
     const setting = Object.hasOwn(settingsTable, name) ? settingsTable[name as SettingName] : undefined
     const result = setting?.schema.safeParse(value ?? undefined)
-    if (!result) issues.push({ path: name, message: 'is not a setting' })
+    if (!result) issues.push(issueAt(name, 'is not a setting'))
     else if (result.success) read[name] = result.data
-    else if (value === null) issues.push({ path: name, message: 'is required' })
+    else if (value === null) issues.push(issueAt(name, phrase('is required')))
     else issues.push(...listIssues(result.error, name))
   }
   if (issues.length > 0) throw invalid(issues)
@@ -138,9 +143,10 @@ function listIssues(error: z.ZodError, name?: string): Issue[] {
 
 /** Names may come from a file: a line break in one could forge a line in the terminal. */
 function invalid(issues: readonly Issue[]): ManagementError {
-  const sanitized = issues.map(({ path, message }) => ({
+  const sanitized = issues.map(({ path, message, phrase: parts }) => ({
     path: path && sanitizeText(path, 100),
     message: sanitizeText(message),
+    ...(parts && { phrase: sanitizePhrase(parts) }),
   }))
   return new ManagementError('invalid', sanitized)
 }

@@ -2,6 +2,7 @@ import type { Knex } from 'knex'
 import type { Provider } from '../providers/provider.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 import { HOUR } from '../shared/time.ts'
 import type { ManagementContext } from './context.ts'
 
@@ -43,12 +44,20 @@ export function assertTestedSignIn(provider: Provider, first: boolean): void {
   const obstacle = findObstacle(provider, first)
   if (obstacle === undefined) return
   const { slug } = provider
-  const instead = `run a test sign-in (admin pages, or \`portal-sso providers test-sign-in ${slug}\`), or enable it without one on purpose`
-  const lockOut = 'it would be the only sign-in method and replace the classic login'
+  const values = { slug, hours: maxTestAgeHours, command: `portal-sso providers test-sign-in ${slug}` }
   const messages = {
-    untested: `no test sign-in has passed with the current settings of "${slug}": ${instead}`,
-    outdated: `the test sign-in of "${slug}" is older than ${maxTestAgeHours} hours, but ${lockOut}: ${instead}`,
-    no_user: `the test sign-in of "${slug}" ended without an existing user, but ${lockOut}: use an account whose address the provider vouches for and a user has (\`portal-sso users add\` adds one to the built-in table), or enable it without a test sign-in on purpose`,
+    untested: phrase(
+      'no test sign-in has passed with the current settings of "{{slug}}": run a test sign-in (admin pages, or `{{command}}`), or enable it without one on purpose',
+      values,
+    ),
+    outdated: phrase(
+      'the test sign-in of "{{slug}}" is older than {{hours}} hours, but it would be the only sign-in method and replace the classic login: run a test sign-in (admin pages, or `{{command}}`), or enable it without one on purpose',
+      values,
+    ),
+    no_user: phrase(
+      'the test sign-in of "{{slug}}" ended without an existing user, but it would be the only sign-in method and replace the classic login: use an account whose address the provider vouches for and a user has (`portal-sso users add` adds one to the built-in table), or enable it without a test sign-in on purpose',
+      values,
+    ),
   }
   throw new ManagementError('not_allowed', messages[obstacle])
 }

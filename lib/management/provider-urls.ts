@@ -2,6 +2,7 @@ import type { PortalUrlName } from '../providers/presets/preset.ts'
 import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { SettingsInput } from '../providers/settings.ts'
+import { phrase } from '../shared/phrase.ts'
 import type { PortalUrls } from '../web/urls.ts'
 import type { ProvidersApi } from './providers-api.ts'
 
@@ -67,20 +68,20 @@ export function urlsByUse(
 }
 
 const usualUrls = {
-  redirectUri: { label: 'Redirect URI', hint: 'Required. The callback URL of the sign-in.' },
+  redirectUri: { label: phrase('Redirect URI'), hint: phrase('Required. The callback URL of the sign-in.') },
   postLogoutRedirectUri: {
-    label: 'Post-logout redirect URI',
-    hint: 'People return here after they sign out.',
+    label: phrase('Post-logout redirect URI'),
+    hint: phrase('People return here after they sign out.'),
   },
   backChannelLogoutUri: {
-    label: 'Back-channel logout URI',
-    hint: 'Optional. Signing out at the provider then ends the session here.',
+    label: phrase('Back-channel logout URI'),
+    hint: phrase('Optional. Signing out at the provider then ends the session here.'),
   },
   frontChannelLogoutUri: {
-    label: 'Front-channel logout URI',
-    hint: 'Does the same through the browser. Turn on “Front-channel logout” (Advanced) first.',
+    label: phrase('Front-channel logout URI'),
+    hint: phrase('Does the same through the browser. Turn on “Front-channel logout” (Advanced) first.'),
   },
-  jwksUri: { label: 'JWKS URI', hint: 'The provider fetches our public keys here.' },
+  jwksUri: { label: phrase('JWKS URI'), hint: phrase('The provider fetches our public keys here.') },
 }
 
 // Anchored at the end: the mount path may contain the slug, too.

@@ -5,7 +5,8 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProviderChanges } from '../providers/settings.ts'
 import { type ActOptions, type ResolvedActOptions, resolveActOptions } from '../shared/act-options.ts'
-import { ManagementError } from '../shared/errors.ts'
+import { issueAt, ManagementError } from '../shared/errors.ts'
+import { type AdminText, phrase } from '../shared/phrase.ts'
 import { DAY } from '../shared/time.ts'
 import { type PublishedKey, rotateClientKey } from './client-keys.ts'
 import type { ManagementContext } from './context.ts'
@@ -52,7 +53,7 @@ const maxPlace = 100_000
 
 const now = () => new Date().toISOString()
 
-const conflict = (message: string) => new ManagementError('conflict', message)
+const conflict = (text: AdminText) => new ManagementError('conflict', text)
 
 /**
  * The providers of a portal. Admin pages and command line call the same methods. Each takes `{ portal, actor }` as its last
@@ -216,8 +217,9 @@ export class ProvidersApi {
     const provider = await this.get(slug, options)
     if (typeof to === 'string') await providersTable.move(provider, to)
     else if (!Number.isInteger(to) || to < 1 || to > maxPlace)
-      throw new ManagementError('invalid', `enter a position from 1 to ${maxPlace.toLocaleString('en-GB')}`)
-    else if (provider.recommended) throw conflict(`"${slug}" is recommended, so it stays first`)
+      throw new ManagementError('invalid', phrase('enter a position from 1 to {{most}}', { most: maxPlace }))
+    else if (provider.recommended)
+      throw conflict(phrase('"{{slug}}" is recommended, so it stays first', { slug }))
     else await providersTable.moveTo(provider, to)
     const change = typeof to === 'string' ? `moved ${to}` : `moved to position ${to}`
     await this.#recordChange(slug, { change }, options)
@@ -243,11 +245,16 @@ export class ProvidersApi {
       .whereNotNull('removed_at')
       .update({ removed_at: null, enabled: false, version: knex.raw('version + 1'), updated_at: now() })
     if (restored !== 1 && (await this.find(slug, options)))
-      throw conflict(`a provider called "${slug}" is connected: there is nothing to restore`)
+      throw conflict(
+        phrase('a provider called "{{slug}}" is connected: there is nothing to restore', { slug }),
+      )
     if (restored !== 1)
       throw new ManagementError(
         'not_found',
-        `no removed provider is called "${slug}" in the portal "${portal}": after 30 days it is deleted`,
+        phrase(
+          'no removed provider is called "{{slug}}" in the portal "{{portal}}": after 30 days it is deleted',
+          { slug, portal },
+        ),
       )
     await this.#recordChange(slug, { change: 'restored, disabled' }, options)
   }
@@ -269,10 +276,11 @@ export class ProvidersApi {
     const delay = at.getTime() - Date.now()
     if (!(delay > 0 && delay <= maxRetirementDelayMs))
       throw new ManagementError('invalid', [
-        { path: 'at', message: 'choose a date in the future, within a year' },
+        issueAt('at', phrase('choose a date in the future, within a year')),
       ])
     const provider = await this.get(slug, options)
-    if (!provider.enabled) throw conflict(`"${slug}" is already disabled: nobody can sign in with it`)
+    if (!provider.enabled)
+      throw conflict(phrase('"{{slug}}" is already disabled: nobody can sign in with it', { slug }))
     const retire_at = at.toISOString()
     // No sign-in changes until then, so the version stays.
     await knex('sso_providers').where({ id: provider.id }).update({ retire_at, updated_at: now() })
@@ -289,7 +297,9 @@ export class ProvidersApi {
       .where('retire_at', '>', now())
       .update({ retire_at: null, updated_at: now() })
     if (cancelled !== 1)
-      throw conflict(`"${slug}" has no retirement date in the future: if it is disabled, enable it`)
+      throw conflict(
+        phrase('"{{slug}}" has no retirement date in the future: if it is disabled, enable it', { slug }),
+      )
     await this.#recordChange(slug, { change: 'retirement cancelled' }, options)
   }
 

@@ -4,21 +4,21 @@ import { makeClientKeys } from '../providers/client-key.ts'
 import { guid, tenantIn } from '../providers/issuer.ts'
 import { readDomain } from '../providers/presets/preset.ts'
 import type { Check, Provider } from '../providers/provider.ts'
-import { slugTaken } from '../providers/providers-table.ts'
+import { changedMeanwhile, slugTaken } from '../providers/providers-table.ts'
 import {
   changedSettings,
   isSecret,
-  needsRetest,
+  needsConnectionTest,
   type ProviderChanges,
   type ProviderSettings,
   type SettingName,
   type StoredSettings,
   settingNamesWhere,
   settingsOf,
-  settings as settingsTable,
 } from '../providers/settings.ts'
 import type { ActOptions, ResolvedActOptions } from '../shared/act-options.ts'
-import { ManagementError } from '../shared/errors.ts'
+import { issueAt, ManagementError } from '../shared/errors.ts'
+import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
 import type { TestInput } from './checks/candidate.ts'
 import type { ManagementContext } from './context.ts'
 import { assertFits, type ProviderInput, readChanges, readInput } from './provider-input.ts'
@@ -34,7 +34,12 @@ export class ProviderTestError extends ManagementError {
     const failed = checks.filter(({ result }) => result === 'failed')
     super(
       'test_failed',
-      failed.map(({ message, hint }) => ({ message: hint ? `${message} – ${hint}` : message })),
+      failed.map(({ message, hint, phrases }) => {
+        const finding = asPhrase(phrases?.message ?? message)
+        if (!hint) return issueAt(undefined, finding)
+        const advice = asPhrase(phrases?.hint ?? hint)
+        return issueAt(undefined, phrase('{{finding}} – {{advice}}', { finding, advice }))
+      }),
     )
     this.name = 'ProviderTestError'
     this.checks = checks
@@ -80,9 +85,9 @@ const readTenantDomain = readDomain('contoso.com')
 const maxTenantDomains = 10
 const tenantIssuer = /^(https?:\/\/[^/?#]+)\/([^/?#]+)\/v2\.0$/
 
-function invalidTenant(message: string): ManagementError {
-  const path = 'tenant'
-  return new ManagementError('invalid', [{ path, message: `${message}, or enter the Directory (tenant) ID` }])
+function invalidTenant(problem: AdminText): ManagementError {
+  const text = phrase('{{problem}}, or enter the Directory (tenant) ID', { problem: asPhrase(problem) })
+  return new ManagementError('invalid', [issueAt('tenant', text)])
 }
 
 /** Replaces the domains that an administrator entered for tenants of Entra by their IDs, which the issuer in the tokens contains. */
@@ -95,15 +100,15 @@ async function resolveTenants(input: ProviderInput, http: HttpClients) {
     const domain = readTenantDomain(entered)
     if ('wrong' in domain) return entered
     const id = await findTenant(`${origin}/${domain.answer}/v2.0`, input, http)
-    const message = `${domain.answer} belongs to the tenant ${id}`
-    tenantChecks.push({ name: 'tenant', result: 'ok', message })
+    const message = phrase('{{domain}} belongs to the tenant {{id}}', { domain: domain.answer, id })
+    tenantChecks.push({ name: 'tenant', result: 'ok', message: String(message), phrases: { message } })
     return id
   }
   const tenants: string[] = []
   const { tenant = input.answers?.tenant } = input
   const words = new Set(String(tenant ?? '').match(/[^\s,;]+/g))
   if ([...words].filter((word) => 'answer' in readTenantDomain(word)).length > maxTenantDomains)
-    throw invalidTenant(`enter at most ${maxTenantDomains} domains`)
+    throw invalidTenant(phrase('enter at most {{number}} domains', { number: maxTenantDomains }))
   for (const word of words) tenants.push(await resolve(word))
   const issuer = named === undefined ? input.issuer : `${origin}/${await resolve(named)}/v2.0`
   const answers = tenants.length > 0 ? { ...input.answers, tenant: tenants.join(' ') } : input.answers
@@ -122,12 +127,13 @@ async function findTenant(issuer: string, input: ProviderInput, http: HttpClient
   // Loaded here, because only administrators need it.
   const { discover } = await import('../oidc/discovery.ts')
   const found = await discover(row, http.clientFor('candidate', network)).catch((error: unknown) => {
-    if (isUnreachable(error)) throw invalidTenant(`${new URL(issuer).origin} did not respond: try again`)
+    if (isUnreachable(error))
+      throw invalidTenant(phrase('{{url}} did not respond: try again', { url: new URL(issuer).origin }))
     return undefined
   })
   const tenant = tenantIn(found?.issuer ?? '') ?? ''
   if (!guid.test(tenant) || found?.issuer !== issuer.replace(tenantIssuer, `$1/${tenant}/v2.0`))
-    throw invalidTenant('Microsoft knows no organisation with this domain: check its spelling')
+    throw invalidTenant(phrase('Microsoft knows no organisation with this domain: check its spelling'))
   return tenant
 }
 
@@ -153,7 +159,7 @@ export async function connectProvider(
   // The admin pages and the command line show it.
   if (source === 'code' && !actor.startsWith('cli')) {
     const { description, warning } = describeVouching(provider)
-    const entry = { portal, provider: slug, vouchesFor: description, ...warning }
+    const entry = { portal, provider: slug, vouchesFor: String(description), ...warning }
     logger[warning ? 'warn' : 'info'](entry, 'a provider was connected')
   }
   // An enabled one has had no test sign-in yet.
@@ -172,8 +178,7 @@ export async function updateProvider(
 ): Promise<Provider> {
   const { events, providersTable } = context
   const provider = await providersTable.get(portal, slug)
-  if (version !== undefined && version !== provider.version)
-    throw new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
+  if (version !== undefined && version !== provider.version) throw changedMeanwhile(provider)
   const entered = readChanges(changes)
   assertMayReference(entered, source, provider)
   assertNamesRecipient(entered, provider)
@@ -183,7 +188,9 @@ export async function updateProvider(
   const secretNames = Object.keys(changed).filter(isSecret)
   const different = [...changedSettings(provider, asked), ...secretNames] as SettingName[]
   // A name can be changed while the provider fails.
-  const isTested = needsRetest(different.length > 0 ? different : (Object.keys(changed) as SettingName[]))
+  const isTested = needsConnectionTest(
+    different.length > 0 ? different : (Object.keys(changed) as SettingName[]),
+  )
   const tested = isTested ? await testChanges(context, provider, asked, changed) : undefined
   const secret = 'clientSecret' in changed ? (changed.clientSecret ?? null) : undefined
   const secrets = { clientSecret: secret, clientKeys: tested?.clientKeys }
@@ -260,11 +267,15 @@ async function resolveSecret(
   const stored = await providersTable.clientSecret(provider)
   const moved = findNewRecipient(provider, changed)
   if (stored !== undefined && moved !== undefined) {
-    const label = settingsTable[moved].label.toLowerCase()
-    const message = `enter the client secret again, because the ${label} changes`
-    throw new ManagementError('invalid', [{ path: 'clientSecret', message }])
+    throw new ManagementError('invalid', [issueAt('clientSecret', newRecipientTexts[moved] ?? '')])
   }
   return stored
+}
+
+const newRecipientTexts: Partial<Record<SettingName, string>> = {
+  issuer: phrase('enter the client secret again, because the issuer changes'),
+  metadataUrl: phrase('enter the client secret again, because the metadata URL changes'),
+  certificateAuthority: phrase('enter the client secret again, because the certificate authority changes'),
 }
 
 /** Finds a changed setting that decides which server receives the client secret. A trailing slash makes no difference. */

@@ -2,6 +2,7 @@ import type { Provider } from '../providers/provider.ts'
 import { type ProviderSettings, type SettingName, settingNamesWhere } from '../providers/settings.ts'
 import type { ActOptions } from '../shared/act-options.ts'
 import { ManagementError, type ManagementErrorCode } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 
 /**
  * Attacker: an administrator of one portal who enters `file:/run/secrets/db` and an issuer of their own. Only code and the
@@ -21,8 +22,10 @@ export function assertMayReference(
     guarded.push('clientSecret', ...settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient))
   const message =
     before?.clientSecretReference === undefined
-      ? 'only code and the command line can set it'
-      : 'only code and the command line can change it, because the client secret of this provider is a reference'
+      ? phrase('only code and the command line can set it')
+      : phrase(
+          'only code and the command line can change it, because the client secret of this provider is a reference',
+        )
   const existing: Partial<ProviderSettings> = before ?? {}
   const changed = guarded.filter((name) => name in settings && settings[name] !== existing[name])
   refuse('not_allowed', changed, message)
@@ -41,7 +44,9 @@ export function assertNamesRecipient(changes: Partial<ProviderSettings>, provide
   const unnamed = settingNamesWhere(({ decidesSecretRecipient }) => decidesSecretRecipient).filter(
     (name) => existing[name] !== undefined && !(name in changes),
   )
-  const message = 'give it together with the secret reference, because it decides who receives the secret'
+  const message = phrase(
+    'give it together with the secret reference, because it decides who receives the secret',
+  )
   refuse('invalid', unnamed, message)
 }
 

@@ -1,6 +1,7 @@
 import { type SessionInfo, type SessionMatch, sessionDigestPattern } from '../sessions/sessions-table.ts'
 import { type ActOptions, resolveActOptions } from '../shared/act-options.ts'
 import { ManagementError } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 import type { ManagementContext } from './context.ts'
 import type { Progress } from './test-run.ts'
 
@@ -120,7 +121,10 @@ export class SessionsApi {
     if (provider === undefined) return { portal, userId }
     const { providersTable, sessions } = this.#context
     const match = { portal, provider }
-    const message = `no provider is called "${provider}" in the portal "${portal}", and no session was started with one`
+    const message = phrase(
+      'no provider is called "{{provider}}" in the portal "{{portal}}", and no session was started with one',
+      { provider, portal },
+    )
     if (!(await providersTable.find(portal, provider)) && (await sessions.table.count(match, 1)) === 0)
       throw new ManagementError('not_found', message)
     return match

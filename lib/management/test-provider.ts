@@ -8,7 +8,7 @@ import {
   type ClientAuthentication,
   type SecretEncoding,
 } from '../providers/setting-values.ts'
-import { sanitizeText } from '../shared/sanitize-text.ts'
+import { sanitizePhrase, sanitizeText } from '../shared/sanitize-text.ts'
 import { checkAuthorization } from './checks/authorization.ts'
 import { checkVouching, type TestInput } from './checks/candidate.ts'
 import { createClock } from './checks/clock.ts'
@@ -110,10 +110,16 @@ function describeMethod(method: ClientMethod | undefined): Partial<ProviderTest>
 
 /** Shortens the provider's text to one line of bounded length, because checks are stored and shown. */
 function sanitizeChecks(test: Omit<ProviderTest, 'ok'>): ProviderTest {
-  const checks = test.checks.map(({ message, hint, ...check }) => ({
+  const checks = test.checks.map(({ message, hint, phrases = {}, ...check }) => ({
     ...check,
     message: sanitizeText(message, 500),
     ...(hint !== undefined && { hint: sanitizeText(hint, 500) }),
+    ...((phrases.message || phrases.hint) && {
+      phrases: {
+        ...(phrases.message && { message: sanitizePhrase(phrases.message, 255) }),
+        ...(phrases.hint && { hint: sanitizePhrase(phrases.hint, 255) }),
+      },
+    }),
   }))
   return { ...test, checks, ok: checks.every(({ result }) => result !== 'failed') }
 }

@@ -1,12 +1,4 @@
-import { constants, KeyObject, verify as verifySignature, type webcrypto } from 'node:crypto'
-import {
-  type CompactJWSHeaderParameters,
-  type CompactVerifyGetKey,
-  compactVerify,
-  decodeProtectedHeader,
-  type JSONWebKeySet,
-  type JWK,
-} from 'jose'
+import { type CompactVerifyGetKey, compactVerify, type JSONWebKeySet, type JWK } from 'jose'
 import { CheckError } from '../shared/errors.ts'
 import { HOUR, MINUTE, SECOND, withTimeout } from '../shared/time.ts'
 import { type HttpClient, UnreachableError } from './http-client.ts'
@@ -85,10 +77,7 @@ export class KeySet {
     let found = isFresh ? cached : await this.#refresh(use, deadline)
     for (;;) {
       try {
-        return (
-          (await verifyRs256(token, found.resolver, algorithms)) ??
-          (await compactVerify(token, found.resolver, { algorithms: [...algorithms] })).payload
-        )
+        return (await compactVerify(token, found.resolver, { algorithms: [...algorithms] })).payload
       } catch (cause) {
         // A request in progress may bring the key, and costs nothing.
         const mayFetch = this.#pending !== undefined || Date.now() >= this.#nextFetchAt[use]
@@ -158,32 +147,6 @@ export class KeySet {
       throw error
     }
   }
-}
-
-/** Larger ones would block the process. */
-const maxModulusBits = 4096
-
-/**
- * RS256, which nearly every provider uses, with the same keys as `compactVerify`, but without WebCrypto: a change of threads costs more
- * than the verification. It only accepts: `compactVerify` decides about everything else, and says why.
- */
-async function verifyRs256(
-  token: string,
-  resolver: KeyResolver,
-  algorithms: readonly string[],
-): Promise<Uint8Array | undefined> {
-  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token) || !algorithms.includes('RS256')) return undefined
-  const [encoded = '', payload = '', signature = ''] = token.split('.')
-  const header = decodeProtectedHeader(token) as CompactJWSHeaderParameters
-  if (header.alg !== 'RS256' || 'crit' in header || 'b64' in header) return undefined
-  const key = (await resolver(header, { protected: encoded, payload, signature })) as webcrypto.CryptoKey
-  const { name, hash, modulusLength = 0 } = key.algorithm as Partial<webcrypto.RsaHashedKeyAlgorithm>
-  const isRs256 = name === 'RSASSA-PKCS1-v1_5' && hash?.name === 'SHA-256' && key.usages.includes('verify')
-  if (!isRs256 || modulusLength < 2048 || modulusLength > maxModulusBits) return undefined
-  const publicKey = { key: KeyObject.from(key), padding: constants.RSA_PKCS1_PADDING }
-  const signed = Buffer.from(`${encoded}.${payload}`)
-  const isSigned = verifySignature('sha256', signed, publicKey, Buffer.from(signature, 'base64url'))
-  return isSigned ? Buffer.from(payload, 'base64url') : undefined
 }
 
 /** True if an endpoint is gone: the provider may have moved it. */

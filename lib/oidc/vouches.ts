@@ -2,6 +2,7 @@ import { isTemplated, pinsTenants, tenantIn } from '../providers/issuer.ts'
 import type { TrustChoice } from '../providers/presets/preset.ts'
 import { splitEmailDomain } from '../providers/setting-values.ts'
 import type { ProviderSettings, StoredSettings } from '../providers/settings.ts'
+import { type AdminText, listed, Phrase, phrase } from '../shared/phrase.ts'
 import { domainOf } from '../users/email-address.ts'
 
 /** The settings that decide which addresses a provider vouches for. */
@@ -32,7 +33,8 @@ export type Condition = 'verification' | 'domain' | 'organization'
 /** One condition with its text, so that a description always says what a sign-in does. */
 interface Rule {
   condition: Condition
-  text: string
+  /** Of those after the first: what it adds to `addresses`. Not called at sign-ins. */
+  text(): Phrase
   /** the claim that decides, if UserInfo may contain it */
   claim?: string
   holds(address: ClaimedAddress): boolean
@@ -55,7 +57,7 @@ export function wantsUserInfo(provider: TrustSettings, address: ClaimedAddress):
 
 export interface Vouching {
   /** completes "vouches for …" */
-  description: string
+  description: Phrase
   /** claims that name the organisation, if the provider vouches only for accounts of some */
   organizationClaims: string[]
   /** why an administrator should change the settings, and how */
@@ -64,13 +66,15 @@ export interface Vouching {
 
 export function describeVouching(provider: TrustSettings): Vouching {
   const rules = rulesFor(provider)
-  const [first] = rules
-  const described = first?.text.startsWith('nobody') ? [first] : rules
+  const texts = rules.map((rule) => rule.text())
+  const described = texts[0]?.text.startsWith('nobody') ? texts.slice(0, 1) : texts
   const organizationClaims = rules.flatMap(({ claim, condition }) =>
     condition === 'organization' ? (claim ?? []) : [],
   )
   return {
-    description: described.map(({ text }) => text).join(''),
+    description: described.reduce(
+      (addresses, { text, values }) => new Phrase(text, { ...values, addresses }),
+    ),
     organizationClaims,
     warning: findWarning(provider, organizationClaims.length > 0),
   }
@@ -111,17 +115,25 @@ function rulesFor(provider: TrustSettings): Rule[] {
   return rules
 }
 
-const nobody = 'nobody: users confirm their address with a code'
+const nobody = () => phrase('nobody: users confirm their address with a code', {})
+
+const verifiedBy = (claim: string, isLimited: boolean) =>
+  isLimited
+    ? phrase('verified addresses ({{claim}})', { claim })
+    : phrase('every verified address ({{claim}})', { claim })
 
 function verification({ emailClaim, emailDomains, trustsEmail }: TrustSettings): Rule {
   const condition = 'verification'
   const isLimited = emailDomains.length > 0
-  if (trustsEmail) return { condition, text: isLimited ? 'addresses' : 'every address', holds: () => true }
+  if (trustsEmail) {
+    const text = () => (isLimited ? phrase('addresses', {}) : phrase('every address', {}))
+    return { condition, text, holds: () => true }
+  }
   // Core 5.1: `email_verified` is about the claim `email` only. Some providers send it as text.
   if (emailClaim !== 'email') return { condition, text: nobody, holds: () => false }
   return {
     condition,
-    text: `${isLimited ? 'verified addresses' : 'every verified address'} (email_verified)`,
+    text: () => verifiedBy('email_verified', isLimited),
     // Core 5.4: with an access token, claims of the scope `email` are in UserInfo. Okta repeats only the address in the ID token.
     claim: 'email_verified',
     holds: (address) => isConfirmed(address, 'email_verified', [true, 'true']) === true,
@@ -156,10 +168,15 @@ function entraVerification(provider: TrustSettings): Rule {
     // Microsoft's explicit "no" is never overruled by a setting.
     return confirmed !== false && (isTrusted || (isProvable && confirmed === true))
   }
-  let text = `${isLimited ? 'verified addresses' : 'every verified address'} (xms_edov)`
-  if (isTrusted) text = `${isLimited ? 'addresses' : 'every address'} (unless xms_edov is false)`
-  else if (!isProvable) text = nobody
-  else if (provider.trustsEmail) text = 'nobody without xms_edov'
+  const text = () => {
+    const claim = 'xms_edov'
+    if (isTrusted)
+      return isLimited
+        ? phrase('addresses (unless {{claim}} is false)', { claim })
+        : phrase('every address (unless {{claim}} is false)', { claim })
+    if (!isProvable) return nobody()
+    return provider.trustsEmail ? phrase('nobody without {{claim}}', { claim }) : verifiedBy(claim, isLimited)
+  }
   return { condition: 'verification', text, holds }
 }
 
@@ -178,10 +195,14 @@ function isTrustedEntra(provider: TrustSettings): boolean {
 function domainLimit(provider: TrustSettings): Rule {
   const { issuer, preset } = provider
   const entries = listedDomains(provider)
-  const names = entries.map(({ domain, tenant }) => `@${domain}${tenant ? ` from tenant ${tenant}` : ''}`)
   return {
     condition: 'domain',
-    text: ` of ${names.join(', ')} only`,
+    text() {
+      const names = entries.map(({ domain, tenant }) =>
+        tenant ? phrase('@{{domain}} from tenant {{tenant}}', { domain, tenant }) : `@${domain}`,
+      )
+      return phrase('{{addresses}} of {{domains}} only', { domains: listed(names) })
+    },
     holds({ email, idClaims }) {
       const ownTenant = preset === 'entra' ? (idClaims.tid ?? tenantIn(issuer)) : undefined
       return entries.some(
@@ -191,6 +212,14 @@ function domainLimit(provider: TrustSettings): Rule {
   }
 }
 
+/** From outside: never translated. */
+function alternatives([first = '', ...others]: readonly string[]): AdminText {
+  return others.reduce<AdminText>(
+    (list, next) => phrase('{{first}} or {{next}}', { first: list, next }),
+    first,
+  )
+}
+
 /**
  * Attacker: a former employee whose personal account still has the company's address, verified long ago. Only the accounts that
  * the organisation itself manages have its value in the claim.
@@ -198,7 +227,7 @@ function domainLimit(provider: TrustSettings): Rule {
 function organizationLimit({ organizationValues: values }: TrustSettings, claim: string): Rule {
   return {
     condition: 'organization',
-    text: `, with ${claim} ${values.join(' or ')}`,
+    text: () => phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values: alternatives(values) }),
     claim,
     holds: (address) => [claimOf(address, claim)].flat().some((value) => values.includes(value as string)),
   }
@@ -209,10 +238,16 @@ function googleLimit(provider: TrustSettings): Rule {
   const domains = listedDomains(provider).map(({ domain }) => domain)
   const isAnyDomain = domains.length === 0
   const workspaces = domains.filter((domain) => domain !== 'gmail.com')
-  const text = `, with hd ${workspaces.join(' or ')}`.trimEnd()
   return {
     condition: 'organization',
-    text: isAnyDomain || workspaces.length < domains.length ? `${text} or at gmail.com` : text,
+    text() {
+      const claim = 'hd'
+      if (workspaces.length === 0) return phrase('{{addresses}}, with {{claim}} or at gmail.com', { claim })
+      const values = alternatives(workspaces)
+      return workspaces.length < domains.length
+        ? phrase('{{addresses}}, with {{claim}} {{values}} or at gmail.com', { claim, values })
+        : phrase('{{addresses}}, with {{claim}} {{values}}', { claim, values })
+    },
     claim: 'hd',
     holds(address) {
       const hd = claimOf(address, 'hd')
@@ -232,16 +267,21 @@ function findWarning(provider: TrustSettings, hasOrganization: boolean): Vouchin
   const isEntra = preset === 'entra'
   if (isEntra && trustsEmail && !isTrustedEntra(provider))
     return {
-      reason:
+      reason: phrase(
         'trustsEmail has no effect, because one tenant could claim the addresses of another: not every domain is bound to a tenant',
-      hint: 'list the tenants, and write each of their domains as `contoso.com@<tenant id>`',
+      ),
+      hint: phrase('list the tenants, and write each of their domains as `contoso.com@<tenant id>`'),
     }
   const isUnlimited = emailDomains.length === 0 && (trustsEmail || (!isEntra && emailClaim === 'email'))
-  const anyone = `, so anyone who can ${trustsEmail ? 'set' : 'verify'} an address there can sign in as its owner`
-  return isUnlimited
-    ? {
-        reason: `there is no domain limit${hasOrganization ? '' : anyone}`,
-        hint: 'list the domains that you trust it for (emailDomains); people of other domains then confirm their address with a code',
-      }
-    : undefined
+  if (!isUnlimited) return undefined
+  let reason = trustsEmail
+    ? phrase('there is no domain limit, so anyone who can set an address there can sign in as its owner')
+    : phrase('there is no domain limit, so anyone who can verify an address there can sign in as its owner')
+  if (hasOrganization) reason = phrase('there is no domain limit')
+  return {
+    reason,
+    hint: phrase(
+      'list the domains that you trust it for (emailDomains); people of other domains then confirm their address with a code',
+    ),
+  }
 }

@@ -1,4 +1,5 @@
 import { ManagementError } from '../shared/errors.ts'
+import { type AdminText, phrase } from '../shared/phrase.ts'
 
 export interface LogoImage {
   type: 'image/png' | 'image/webp'
@@ -13,8 +14,9 @@ const pngSignature = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1')
 const pngChunks = new Set(['IHDR', 'PLTE', 'IDAT', 'IEND', 'tRNS', 'gAMA', 'cHRM', 'sRGB', 'sBIT', 'pHYs'])
 const webpChunks = new Set(['VP8X', 'VP8 ', 'VP8L', 'ALPH'])
 
-const invalid = (message: string) => new ManagementError('invalid', message)
-const damaged = () => invalid('the logo is damaged: save it again as PNG or WebP')
+const invalid = (message: AdminText) => new ManagementError('invalid', message)
+const damaged = () => invalid(phrase('the logo is damaged: save it again as PNG or WebP'))
+const tooLarge = () => invalid(phrase('the logo is larger than 20 KB'))
 
 /**
  * Checks a logo by its content, and keeps only what draws it. Attacker: an administrator who uploads HTML, SVG, a file that is an
@@ -23,18 +25,18 @@ const damaged = () => invalid('the logo is damaged: save it again as PNG or WebP
  * @throws ManagementError `invalid`
  */
 export function readLogo(content: Uint8Array): LogoImage {
-  if (content.length > maxLogoBytes) throw invalid('the logo is larger than 20 KB')
+  if (content.length > maxLogoBytes) throw tooLarge()
   const file = Buffer.from(content)
   if (file.subarray(0, 8).equals(pngSignature)) return { type: 'image/png', image: readPng(file) }
   if (/^RIFF.{4}WEBP$/s.test(file.toString('latin1', 0, 12)))
     return { type: 'image/webp', image: readWebp(file) }
-  throw invalid('the logo must be a PNG or WebP image')
+  throw invalid(phrase('the logo must be a PNG or WebP image'))
 }
 
 /** @param image base64, as in a file of exported providers. @throws ManagementError `invalid` */
 export function readEncodedLogo(image: string): LogoImage {
   // Decode nothing that is longer than the largest image in base64.
-  if (image.length > maxLogoBytes * 1.4) throw invalid('the logo is larger than 20 KB')
+  if (image.length > maxLogoBytes * 1.4) throw tooLarge()
   return readLogo(Buffer.from(image, 'base64'))
 }
 
@@ -67,7 +69,7 @@ function readWebp(file: Buffer): Buffer {
     const length = file.readUInt32LE(at + 4)
     const data = file.subarray(at + 8, at + 8 + length)
     if (data.length < length) throw damaged()
-    if (type === 'ANIM' || type === 'ANMF') throw invalid('the logo is animated: use a still image')
+    if (type === 'ANIM' || type === 'ANMF') throw invalid(phrase('the logo is animated: use a still image'))
     if (webpChunks.has(type)) kept.push(file.subarray(at, at + 8), readWebpChunk(type, data))
     hasImage ||= type === 'VP8 ' || type === 'VP8L'
     at += 8 + length + (length % 2)
@@ -102,5 +104,11 @@ function readWebpChunk(type: string, data: Buffer): Buffer {
 function assertSize(width: number, height: number): void {
   if (width < 1 || height < 1) throw damaged()
   if (width > maxPixels || height > maxPixels)
-    throw invalid(`the logo has ${width} × ${height} pixels: at most ${maxPixels} × ${maxPixels} are allowed`)
+    throw invalid(
+      phrase('the logo has {{width}} × {{height}} pixels: at most {{most}} × {{most}} are allowed', {
+        width,
+        height,
+        most: maxPixels,
+      }),
+    )
 }

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type Phrase, phrase } from '../shared/phrase.ts'
 import type { StoredSettings } from './settings.ts'
 
 /** A connected OpenID Provider: one row of `sso_providers`. Its secrets are not part of it and never leave the table. */
@@ -52,20 +53,27 @@ export interface ProviderHealth {
   readonly fault: 'unreachable' | 'server-error' | 'unusable'
 }
 
-const endpointNames = {
-  metadata: 'the discovery document',
-  keys: 'the key set',
-  token: 'the token endpoint',
-} as const
-const faultNames = {
-  unreachable: 'cannot be reached',
-  'server-error': 'responds with a server error',
-  unusable: 'cannot be used for a sign-in',
+const faults = {
+  metadata: {
+    unreachable: phrase('the discovery document cannot be reached'),
+    'server-error': phrase('the discovery document responds with a server error'),
+    unusable: phrase('the discovery document cannot be used for a sign-in'),
+  },
+  keys: {
+    unreachable: phrase('the key set cannot be reached'),
+    'server-error': phrase('the key set responds with a server error'),
+    unusable: phrase('the key set cannot be used for a sign-in'),
+  },
+  token: {
+    unreachable: phrase('the token endpoint cannot be reached'),
+    'server-error': phrase('the token endpoint responds with a server error'),
+    unusable: phrase('the token endpoint cannot be used for a sign-in'),
+  },
 } as const
 
 /** The fault in words, for administrators: `the key set cannot be reached`. */
 export function describeHealth({ endpoint, fault }: ProviderHealth): string {
-  return `${endpointNames[endpoint]} ${faultNames[fault]}`
+  return faults[endpoint][fault]
 }
 
 /** One result of the connection test. */
@@ -78,6 +86,8 @@ export interface Check {
   message: string
   /** Advice for the administrator. */
   hint?: string
+  /** Of those texts that have values, the text with its values apart, so that pages can translate it. @internal */
+  phrases?: { message?: Phrase; hint?: Phrase }
 }
 
 /** The text for the language of a page or mail. `pt-BR` also accepts `pt`, and `pt` the first of its regions. */
@@ -123,5 +133,5 @@ export const slugPattern = /^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$/
 
 export const slugSchema = z
   .string()
-  .regex(slugPattern, 'write 1 to 40 lower-case letters, digits and dashes, such as `acme`')
-  .refine((slug) => !reservedSlugs.includes(slug), 'this is a reserved word; choose another one')
+  .regex(slugPattern, phrase('write 1 to 40 lower-case letters, digits and dashes, such as `acme`'))
+  .refine((slug) => !reservedSlugs.includes(slug), phrase('this is a reserved word; choose another one'))

@@ -3,7 +3,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
 import { inTransaction, isUniqueViolation } from '../database/connect.ts'
 import { likePattern, selectRows } from '../database/statement.ts'
-import { ConfigurationError, ManagementError } from '../shared/errors.ts'
+import { ConfigurationError, issueAt, ManagementError } from '../shared/errors.ts'
+import { phrase } from '../shared/phrase.ts'
 import { SecretBox } from '../shared/seal.ts'
 import { type ClientKey, promoteKey } from './client-key.ts'
 import { type Check, type Provider, type ProviderHealth, slugPattern } from './provider.ts'
@@ -268,7 +269,10 @@ export class ProvidersTable {
   /** In the order of the login page. @throws ManagementError `not_found` that names the first missing one */
   async getAll(portal: string, slugs: readonly string[]): Promise<Provider[]> {
     if (slugs.length > maxNamed)
-      throw new ManagementError('invalid', `name at most ${maxNamed} providers at once`)
+      throw new ManagementError(
+        'invalid',
+        phrase('name at most {{number}} providers at once', { number: maxNamed }),
+      )
     const valid = slugs.filter((slug) => slugPattern.test(slug))
     const found = await this.list(portal, { slugs: valid })
     for (const slug of slugs) if (!found.some((each) => each.slug === slug)) throw notFound(portal, slug)
@@ -308,7 +312,10 @@ export class ProvidersTable {
     const changed = await this.#rows().where({ id, client_keys: sealed }).update({ client_keys })
     // Otherwise two concurrent changes would lose one key, which the provider may already have fetched.
     if (changed === 0)
-      throw new ManagementError('conflict', `the keys of "${slug}" were changed at the same time: try again`)
+      throw new ManagementError(
+        'conflict',
+        phrase('the keys of "{{slug}}" were changed at the same time: try again', { slug }),
+      )
   }
 
   /** @throws ManagementError `conflict` when the slug is taken */
@@ -363,7 +370,7 @@ export class ProvidersTable {
         ...this.#newVersion(),
       })
     // Settings that were tested together must be saved together.
-    if (updated === 0) throw conflictError(provider)
+    if (updated === 0) throw changedMeanwhile(provider)
     if (retest) await this.#clearHealth(provider.id)
     return await this.get(provider.portal, provider.slug)
   }
@@ -376,7 +383,7 @@ export class ProvidersTable {
     const retire_at = this.#knex.raw('case when retire_at > ? then retire_at end', [now])
     const changes = { enabled: true, retire_at, ...this.#newVersion(now) }
     // Enable only the settings that were tested.
-    if ((await this.#rows().where({ id, version }).update(changes)) === 0) throw conflictError(provider)
+    if ((await this.#rows().where({ id, version }).update(changes)) === 0) throw changedMeanwhile(provider)
   }
 
   /**
@@ -549,16 +556,21 @@ export function clientKeysContext(id: string): string {
 }
 
 export function slugTaken(slug: string, cause?: unknown): ManagementError {
-  const message = `a provider called "${slug}" is already connected: choose another slug, or update that one`
-  return new ManagementError('conflict', [{ path: 'slug', message }], { cause })
+  const text = phrase(
+    'a provider called "{{slug}}" is already connected: choose another slug, or update that one',
+    { slug },
+  )
+  return new ManagementError('conflict', [issueAt('slug', text)], { cause })
 }
 
 function notFound(portal: string, slug: string): ManagementError {
-  return new ManagementError('not_found', `no provider is called "${slug}" in the portal "${portal}"`)
+  const text = phrase('no provider is called "{{slug}}" in the portal "{{portal}}"', { slug, portal })
+  return new ManagementError('not_found', text)
 }
 
-function conflictError({ slug }: Provider): ManagementError {
-  return new ManagementError('conflict', `"${slug}" was changed by someone else: review it and try again`)
+export function changedMeanwhile({ slug }: Provider): ManagementError {
+  const text = phrase('"{{slug}}" was changed by someone else: review it and try again', { slug })
+  return new ManagementError('conflict', text)
 }
 
 type PickerRow = Pick<Provider, 'slug' | 'preset' | 'position'> &

@@ -2,7 +2,8 @@ import { constants } from 'node:fs'
 import { open, realpath } from 'node:fs/promises'
 import path from 'node:path'
 import * as z from 'zod'
-import { ManagementError } from '../shared/errors.ts'
+import { issueAt, ManagementError } from '../shared/errors.ts'
+import { type AdminText, phrase } from '../shared/phrase.ts'
 
 /** Which references to client secrets are allowed. Default: none. */
 export interface SecretReferenceOptions {
@@ -15,8 +16,8 @@ export interface SecretReferenceOptions {
 /** `env:NAME`, or `file:` and an absolute path without `.` and `..`. */
 export const secretReference = z
   .string()
-  .max(500, 'is too long')
-  .regex(/^(env:[A-Za-z_]\w*|file:\/\P{Cc}+)$/u, 'write `env:NAME` or `file:/path`')
+  .max(500, phrase('is too long'))
+  .regex(/^(env:[A-Za-z_]\w*|file:\/\P{Cc}+)$/u, phrase('write `env:NAME` or `file:/path`'))
 
 const maxSecretBytes = 10_000
 
@@ -39,15 +40,19 @@ export class SecretReferences {
     const [, kind, name = ''] = /^(env|file):([\s\S]+)$/.exec(reference) ?? []
     const secret = (kind === 'env' ? this.#readVariable(name) : await this.#readFile(name)).trim()
     if (secret === '' || /\p{Cc}/u.test(secret))
-      throw referenceError('invalid', `${reference} contains no client secret`)
+      throw referenceError('invalid', phrase('{{reference}} contains no client secret', { reference }))
     return secret
   }
 
   #readVariable(name: string): string {
     if (!this.#env?.test(name))
-      throw referenceError('not_allowed', `the option secretReferences.env does not allow env:${name}`)
+      throw referenceError(
+        'not_allowed',
+        phrase('the option secretReferences.env does not allow {{reference}}', { reference: `env:${name}` }),
+      )
     const value = process.env[name]
-    if (value === undefined) throw referenceError('invalid', `the environment variable ${name} is not set`)
+    if (value === undefined)
+      throw referenceError('invalid', phrase('the environment variable {{name}} is not set', { name }))
     return value
   }
 
@@ -56,13 +61,18 @@ export class SecretReferences {
     if (real === undefined || !(await this.#contains(real)))
       throw referenceError(
         'not_allowed',
-        `the option secretReferences.directories does not allow file:${file}, or it does not exist`,
+        phrase('the option secretReferences.directories does not allow {{reference}}, or it does not exist', {
+          reference: `file:${file}`,
+        }),
       )
     const content = await readRegularFile(real).catch(() => undefined)
     if (content === undefined)
       throw referenceError(
         'invalid',
-        `file:${file} cannot be read, is not a file, or is larger than ${maxSecretBytes} bytes`,
+        phrase('{{reference}} cannot be read, is not a file, or is larger than {{most}} bytes', {
+          reference: `file:${file}`,
+          most: maxSecretBytes,
+        }),
       )
     return content
   }
@@ -90,6 +100,6 @@ async function readRegularFile(file: string): Promise<string | undefined> {
   }
 }
 
-function referenceError(code: 'not_allowed' | 'invalid', message: string): ManagementError {
-  return new ManagementError(code, [{ path: 'clientSecretReference', message }])
+function referenceError(code: 'not_allowed' | 'invalid', text: AdminText): ManagementError {
+  return new ManagementError(code, [issueAt('clientSecretReference', text)])
 }

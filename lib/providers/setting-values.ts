@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import * as z from 'zod'
+import { phrase } from '../shared/phrase.ts'
 import { DAY } from '../shared/time.ts'
 
 export const clientAuthentications = [
@@ -78,7 +79,7 @@ export const reservedParameters = [
   'state',
 ]
 
-export const printable = z.string().regex(/^\P{Cc}*$/u, 'must not contain control characters')
+export const printable = z.string().regex(/^\P{Cc}*$/u, phrase('must not contain control characters'))
 
 /**
  * Text on the pages of users. Attacker: an administrator who reverses part of a name, or hides it, with characters for direction,
@@ -87,12 +88,14 @@ export const printable = z.string().regex(/^\P{Cc}*$/u, 'must not contain contro
 export const pageText = (maxLength: number) =>
   printable
     .trim()
-    .max(maxLength, 'is too long')
-    .regex(/(?![\p{DI}\u2800])[\p{L}\p{N}\p{P}\p{S}]/u, 'must contain a visible character')
+    .max(maxLength, phrase('is too long'))
+    .regex(/(?![\p{DI}\u2800])[\p{L}\p{N}\p{P}\p{S}]/u, phrase('must contain a visible character'))
     .refine(
       (text) => !/[\p{Cs}\p{Zl}\p{Zp}\u202a-\u202e\u2060-\u206f\ufeff\u{e0000}-\u{e007f}]/u.test(text),
       {
-        error: 'must not contain invisible characters, or characters that change the direction of text',
+        error: phrase(
+          'must not contain invisible characters, or characters that change the direction of text',
+        ),
       },
     )
 
@@ -102,9 +105,9 @@ const maxLanguages = 40
 export const textByLanguage = (text: z.ZodType<string>) =>
   z
     .record(z.string(), text)
-    .refine((texts) => Object.keys(texts).length <= maxLanguages, `has at most ${maxLanguages} languages`)
+    .refine((texts) => Object.keys(texts).length <= maxLanguages, phrase('has at most 40 languages'))
     .refine((texts) => Object.keys(texts).every(canonicalLanguage), {
-      error: 'write a language tag before each text, such as `de` or `pt-BR`',
+      error: phrase('write a language tag before each text, such as `de` or `pt-BR`'),
     })
     .transform(
       (texts): Record<string, string> =>
@@ -128,7 +131,7 @@ export const emailDomain = z
   .toLowerCase()
   .regex(
     /^[a-z0-9-]+(\.[a-z0-9-]+)+(@[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$/,
-    'write a domain such as `example.com` (internationalised ones as `xn--…`)',
+    phrase('write a domain such as `example.com` (internationalised ones as `xn--…`)'),
   )
 
 export function splitEmailDomain(entry: string): { domain: string; tenant: string | undefined } {
@@ -144,39 +147,39 @@ export const maxAgeSeconds = z
   .transform(Number)
   .refine(
     (seconds) => Number.isInteger(seconds) && seconds >= 30 && seconds <= maxAgeLimitSeconds,
-    'write a number of seconds, such as `3600`: half a minute at least, and a year at most',
+    phrase('write a number of seconds, such as `3600`: half a minute at least, and a year at most'),
   )
 
 /** OpenID Connect Core 3.1.2.1: the values of `acr_values` are separated by spaces. */
 export const acrValue = z
   .string()
-  .regex(/^[\u0021-\u007e]{1,100}$/, 'write a value without spaces, such as `mfa`')
+  .regex(/^[\u0021-\u007e]{1,100}$/, phrase('write a value without spaces, such as `mfa`'))
 
 /** ISO 8601. Refuses dates that the calendar lacks: `Date` reads 30 February as 2 March. A date without a time is midnight, UTC. */
 export const timestamp = z
   .string()
   .refine(
     (text) => z.iso.date().safeParse(text.slice(0, 10)).success && !Number.isNaN(Date.parse(text)),
-    'write a date such as `2027-01-31`',
+    phrase('write a date such as `2027-01-31`'),
   )
   .transform((text) => new Date(text).toISOString())
 
 export const nearTimestamp = timestamp.refine(
   (at) => Date.parse(at) <= Date.now() + 30 * DAY,
-  'choose a date within the next 30 days',
+  phrase('choose a date within the next 30 days'),
 )
 
 /** A GUID only: the issuer in the tokens contains it, whatever domain name the tenant uses. */
 export const tenantId = z
-  .guid('enter the Directory (tenant) ID, a GUID, from the overview page of the app registration')
+  .guid(phrase('enter the Directory (tenant) ID, a GUID, from the overview page of the app registration'))
   .toLowerCase()
 
 export const wellKnownPath = '/.well-known/openid-configuration'
 
 const httpUrl = z
-  .url({ protocol: /^https?$/, error: 'enter a full URL such as `https://id.example.com`' })
+  .url({ protocol: /^https?$/, error: phrase('enter a full URL such as `https://id.example.com`') })
   .transform(encodePath)
-  .refine((url) => url.length <= 255, 'is too long')
+  .refine((url) => url.length <= 255, phrase('is too long'))
 
 /** Accepts the URL of the metadata, too: consoles show it more often than the issuer. One with a query stays as it is. */
 export const issuerUrl = httpUrl.transform((issuer) => issuer.replace(new RegExp(`${wellKnownPath}/?$`), ''))
@@ -187,7 +190,9 @@ export function isMetadataUrl(url: string): boolean {
 }
 
 export const metadataUrl = httpUrl.refine(isMetadataUrl, {
-  error: 'enter the whole URL, such as `https://id.example.com/.well-known/openid-configuration?p=policy`',
+  error: phrase(
+    'enter the whole URL, such as `https://id.example.com/.well-known/openid-configuration?p=policy`',
+  ),
 })
 
 /** Encodes spaces and letters outside ASCII in the path, as providers do in the issuer of a realm such as `Acme Corp`. */
@@ -201,31 +206,37 @@ export function percentEncode(text: string): string {
   return encodeURIComponent(Buffer.from(text).toString())
 }
 
-export const claimName = z.string().regex(/^[\w.:/-]{1,40}$/, 'write the name of a claim, such as `email`')
+export const claimName = z
+  .string()
+  .regex(/^[\w.:/-]{1,40}$/, phrase('write the name of a claim, such as `email`'))
 
 export const authorizationParameters = z
   .record(
-    z.string().regex(/^[\w.-]{1,64}$/, 'a name has up to 64 letters, digits, dots, dashes and underscores'),
-    printable.max(1000, 'a value has at most 1000 characters'),
+    z
+      .string()
+      .regex(/^[\w.-]{1,64}$/, phrase('a name has up to 64 letters, digits, dots, dashes and underscores')),
+    printable.max(1000, phrase('a value has at most 1000 characters')),
   )
   .refine((record) => !Object.keys(record).some((name) => reservedParameters.includes(name)), {
-    error: `must not contain ${reservedParameters.join(', ')}: the plugin sets those, or nothing would enforce them; for max_age and acr_values, use the settings maxAge and acr`,
+    error: phrase(
+      'must not contain acr_values, claims, client_id, client_secret, code_challenge, code_challenge_method, id_token_hint, max_age, nonce, redirect_uri, request, request_uri, response_mode, response_type, scope, state: the plugin sets those, or nothing would enforce them; for max_age and acr_values, use the settings maxAge and acr',
+    ),
   })
 
 /** No user and no password: they would be stored and logged in the clear. Normalised, so that nothing invisible is stored. */
 export const proxyUrl = z
-  .url({ protocol: /^https?$/, error: 'write an address such as `http://proxy.example.com:3128`' })
-  .max(255, 'is too long')
+  .url({ protocol: /^https?$/, error: phrase('write an address such as `http://proxy.example.com:3128`') })
+  .max(255, phrase('is too long'))
   .refine((address) => !hasUserInfo(address), {
-    error: 'write it without a user and a password: a proxy that requires them is not supported',
+    error: phrase('write it without a user and a password: a proxy that requires them is not supported'),
   })
   .transform((address) => new URL(address).origin)
 
 /** Line breaks are normalised: the same certificates must not count as a change. */
 export const certificates = z
   .string()
-  .max(20_000, 'is too long')
-  .refine(areCertificates, 'give PEM certificates, each from BEGIN CERTIFICATE to END CERTIFICATE')
+  .max(20_000, phrase('is too long'))
+  .refine(areCertificates, phrase('give PEM certificates, each from BEGIN CERTIFICATE to END CERTIFICATE'))
   .transform((text) => `${text.replace(/\r\n?/g, '\n').trim()}\n`)
 
 /** `URL` decides: `http:////user@proxy` contains a user, too. */

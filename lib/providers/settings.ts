@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
 import { secretReference } from './secret-references.ts'
 import {
   acrValue,
@@ -78,7 +79,11 @@ const oneOf = <const Value extends string>(choices: readonly Value[]) =>
 const onOff = { schema: z.boolean().default(false), storedAs: 'boolean', control: 'checkbox' } as const
 
 const listOf = (item: z.ZodType<string>, most: number) =>
-  ({ schema: z.array(item).max(most).default([]), storedAs: 'json', control: 'list' }) as const
+  ({
+    schema: z.array(item).max(most, phrase('has too many values')).default([]),
+    storedAs: 'json',
+    control: 'list',
+  }) as const
 
 const displayName = pageText(100)
 /** One short sentence in the narrow card. */
@@ -528,20 +533,31 @@ export function changedSettings(before: StoredSettings, after: Partial<StoredSet
 export const needsRetest = (changed: readonly SettingName[]): boolean =>
   changed.some((name) => table[name].affectsSignIn ?? true)
 
+/** True unless the changes cannot alter a result of the connection test, which also says what a sign-out ends. */
+export const needsConnectionTest = (changed: readonly SettingName[]): boolean =>
+  needsRetest(changed) || changed.some((name) => table[name].section === 'network')
+
+/** A translation for a page. The command line writes English. */
+type Say = (text: AdminText) => string
+
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
-function displayValue(value: unknown, effects: Setting['effects']): string {
+function displayValue(value: unknown, effects: Setting['effects'], say: Say): string {
   const effect = effects?.[String(value)]
-  if (effect) return `${String(value)}: ${effect}`
-  if (typeof value === 'boolean') return value ? 'yes' : 'no'
+  if (effect) return say(phrase('{{name}}: {{value}}', { name: String(value), value: asPhrase(effect) }))
+  if (typeof value === 'boolean') return value ? say(phrase('yes')) : say(phrase('no'))
   if (typeof value !== 'object' || value === null) return String(value ?? '') || '–'
   const parts = Array.isArray(value) ? value : Object.entries(value).map(([name, each]) => `${name}=${each}`)
   return parts.join(', ') || '–'
 }
 
 /** Label and value of one setting, also of an older version that is no longer known. */
-export function describeSetting(name: string, value: unknown): [label: string, value: string] {
+export function describeSetting(
+  name: string,
+  value: unknown,
+  say: Say = String,
+): [label: string, value: string] {
   const known = Object.hasOwn(table, name) ? table[name as SettingName] : undefined
-  return [known?.label ?? name, displayValue(value, known?.effects)]
+  return [known ? say(known.label) : name, displayValue(value, known?.effects, say)]
 }
 
 /**
@@ -552,10 +568,11 @@ export function describeSetting(name: string, value: unknown): [label: string, v
 export function settingFacts(
   provider: StoredSettings,
   ofSection?: Setting['section'],
+  say: Say = String,
 ): [label: string, value: string][] {
   const { preset = '' } = provider as { preset?: string }
   return storedEntries()
     .filter(([, { presets }]) => !presets || presets.includes(preset))
     .filter(([, { section = 'protocol' }]) => ofSection === undefined || section === ofSection)
-    .map(([name, { label, effects }]) => [label, displayValue(provider[name], effects)])
+    .map(([name, { label, effects }]) => [say(label), displayValue(provider[name], effects, say)])
 }

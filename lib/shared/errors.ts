@@ -1,3 +1,5 @@
+import { type AdminText, Phrase } from './phrase.ts'
+
 /** HTTP status of every problem that a user can see. The texts are in `views/locales`. */
 export const problemStatus = {
   provider_not_found: 404,
@@ -93,6 +95,14 @@ export interface Issue {
   path?: string | undefined
   /** Describes the mistake, or the value to enter instead. Never quotes a secret. */
   message: string
+  /** `message` with its values apart, so that pages can translate it. Omitted: it has none. @internal */
+  phrase?: Phrase
+}
+
+/** One problem of an input, by the path of its setting. */
+export function issueAt(path: string | undefined, text: AdminText): Issue {
+  const issue = { path, message: String(text) }
+  return text instanceof Phrase ? { ...issue, phrase: text } : issue
 }
 
 /**
@@ -108,8 +118,12 @@ export class ManagementError extends Error {
   /** Problems by setting. Forms show each beside its field, the command line beside its option. */
   readonly issues: readonly Issue[]
 
-  constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions) {
-    const issues = typeof problem === 'string' ? [{ message: problem }] : problem
+  constructor(code: ManagementErrorCode, problem: string | readonly Issue[], options?: ErrorOptions)
+  /** @internal */
+  constructor(code: ManagementErrorCode, problem: AdminText | readonly Issue[], options?: ErrorOptions)
+  constructor(code: ManagementErrorCode, problem: AdminText | readonly Issue[], options?: ErrorOptions) {
+    const issues =
+      typeof problem === 'string' || problem instanceof Phrase ? [issueAt(undefined, problem)] : problem
     const lines = issues.map(({ path, message }) => (path === undefined ? message : `${path}: ${message}`))
     super(lines.join('; '), options)
     this.name = 'ManagementError'

@@ -1,3 +1,5 @@
+import { Phrase, type PhraseValues } from './phrase.ts'
+
 // Control and format characters, unpaired surrogates, and the two Unicode line separators.
 const invisible = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 // Compact JWTs and JWEs start with `{"` in base64url. Fragments of a token are removed, too.
@@ -15,11 +17,23 @@ export function sanitizeText(text: string, maxLength = 1000): string {
   return line.length > maxLength ? `${line.slice(0, maxLength - 1)}…` : line
 }
 
+/** The same for the values of a text. */
+export function sanitizePhrase({ text, values }: Phrase, maxLength?: number): Phrase {
+  const safe = Object.entries(values).map(([name, value]) => {
+    if (typeof value === 'number') return [name, value]
+    return [
+      name,
+      typeof value === 'string' ? sanitizeText(value, maxLength) : sanitizePhrase(value, maxLength),
+    ]
+  })
+  return new Phrase(text, Object.fromEntries(safe) as PhraseValues)
+}
+
 /** Makes a sentence of an error message, which begins with a lower-case letter and may contain backticks. */
 export function sentence(text: string): string {
   // Do not capitalise names such as `client_secret_basic`.
   const capitalised = text.replace(
-    /^[a-z]+(?=[\s,’'-])/,
+    /^\p{Ll}+(?=[\s,’'-])/u,
     (word) => word.charAt(0).toUpperCase() + word.slice(1),
   )
   const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')

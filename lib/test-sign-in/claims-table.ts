@@ -10,11 +10,12 @@ export function emailVerifiedClaim({ preset }: Provider): string {
 
 export interface ShownClaim {
   name: string
-  value: string
+  /** omitted: it may be a secret */
+  value: string | undefined
   /** whether the portal reads it; other claims are discarded */
   read: boolean
-  /** its source, and whether it is not read; empty if it is read from the ID token */
-  note: string
+  /** empty: the ID token */
+  from: string
 }
 
 /** A hostile provider may send a megabyte of claims. */
@@ -42,11 +43,12 @@ export function claimsTable(
   const shown = (claims: Claims, from: string, reads: readonly string[]): ShownClaim[] =>
     Object.entries(claims)
       .filter(([name]) => !exchangeClaims.has(name))
-      .map(([name, value]) => {
-        const read = reads.includes(name)
-        const note = [from, read ? '' : 'not read'].filter(Boolean).join(', ')
-        return { name: sanitizeText(name, 60), value: textOf(name, value), read, note }
-      })
+      .map(([name, value]) => ({
+        name: sanitizeText(name, 60),
+        value: textOf(name, value),
+        read: reads.includes(name),
+        from,
+      }))
   const all = [
     ...(idClaims ? shown(idClaims, '', [...readClaims, ...emailClaims, ...own]) : []),
     ...(userInfo ? shown(userInfo, 'UserInfo', [...emailClaims, ...nameClaims]) : []),
@@ -54,8 +56,8 @@ export function claimsTable(
   return { claims: all.slice(0, maxClaims), left: Math.max(0, all.length - maxClaims) }
 }
 
-function textOf(name: string, value: unknown): string {
-  if (secretPattern.test(name)) return notShown
+function textOf(name: string, value: unknown): string | undefined {
+  if (secretPattern.test(name)) return undefined
   // A number may be out of range for a date.
   const isMoment = typeof value === 'number' && Math.abs(value) < 8.64e12
   if (isMoment && /^(exp|iat|nbf|auth_time|updated_at)$/.test(name))

@@ -1,7 +1,14 @@
 import { type Identity, readClaimedAddress } from '../oidc/identity.ts'
-import { type Condition, claimOf, describeVouching, unmetConditions } from '../oidc/vouches.ts'
+import {
+  type ClaimedAddress,
+  type Condition,
+  claimOf,
+  describeVouching,
+  unmetConditions,
+} from '../oidc/vouches.ts'
 import type { Provider } from '../providers/provider.ts'
 import { describeError } from '../shared/errors.ts'
+import { type AdminText, asPhrase, type Phrase, phrase } from '../shared/phrase.ts'
 import { sanitizeText } from '../shared/sanitize-text.ts'
 import type { CompletedAttempt } from '../sign-in/attempts.ts'
 import { domainOf } from '../users/email-address.ts'
@@ -13,10 +20,10 @@ export interface ReportLine {
   title: string
   /** `absent`: the provider lacks it, which is no problem by itself */
   result: 'ok' | 'warning' | 'failed' | 'absent' | 'not reached'
-  finding?: string | undefined
+  finding?: AdminText | undefined
   /** the exact error, as in the log */
   cause?: string | undefined
-  remedy?: string | undefined
+  remedy?: AdminText | undefined
 }
 
 /** One line for each step of the protocol. */
@@ -38,7 +45,7 @@ export function protocolLines(seen: Seen, failed: Failure | undefined): ReportLi
     }
     if (name !== 'clock' || skewFinding(seen.recorder) === undefined)
       return { title, result: 'ok', finding: finding(seen) }
-    const remedy = 'Synchronise both clocks with NTP. Otherwise valid sign-ins may be refused.'
+    const remedy = phrase('Synchronise both clocks with NTP. Otherwise valid sign-ins may be refused.')
     return { title, result: 'warning', finding: finding(seen), remedy }
   })
 }
@@ -68,19 +75,23 @@ export function reauthenticationOf(
 const reauthenticationLines = {
   proven: {
     result: 'ok',
-    finding: 'The provider asked you to sign in again, and reported when you did (auth_time).',
+    finding: phrase('The provider asked you to sign in again, and reported when you did (auth_time).'),
   },
   ignored: {
     result: 'warning',
-    finding: 'The provider did not ask you to sign in again, neither for max_age nor for prompt=login.',
-    remedy:
+    finding: phrase(
+      'The provider did not ask you to sign in again, neither for max_age nor for prompt=login.',
+    ),
+    remedy: phrase(
       'If a page requires it, users have to sign out at the provider first, which the page offers. Or change the settings of the provider.',
+    ),
   },
   unreported: {
     result: 'absent',
-    finding: 'The ID token has no valid auth_time, although max_age was sent.',
-    remedy:
+    finding: phrase('The ID token has no valid auth_time, although max_age was sent.'),
+    remedy: phrase(
       'Configure the provider to send it. Until then, pages with sso.guard({ maxAge }) refuse its users. To change their sign-in methods, users enter a code from an e-mail, or sign in with another method.',
+    ),
   },
 } as const
 
@@ -89,21 +100,26 @@ export function reauthenticationLine(
   found: NonNullable<Provider['reauthentication']> | undefined,
   error?: string,
 ): ReportLine {
-  const title = 'Re-authentication'
+  const title = phrase('Re-authentication')
   if (found === undefined) return { title, result: 'not reached' }
   return { title, ...reauthenticationLines[found], ...(error !== undefined && { cause: error }) }
 }
 
-const untilTrusted = 'Until then everyone must confirm their address once with a code.'
+const untilTrusted = phrase('Until then everyone must confirm their address once with a code.')
+
+/** Two texts, one after the other. */
+function both(one: AdminText, another: AdminText): Phrase {
+  return phrase('{{one}} {{another}}', { one: asPhrase(one), another: asPhrase(another) })
+}
 
 /** How far the address is trusted. None of this is a failure: without a trusted address, a code verifies one. */
 export function addressLines({ provider, recorder }: Seen, identity: Identity | undefined): ReportLine[] {
-  const { emailClaim, preset, trustsEmail } = provider
-  const { description, organizationClaims, warning } = describeVouching(provider)
-  const received: ReportLine = { title: 'E-mail address', result: 'not reached' }
-  const verified: ReportLine = { title: 'E-mail address verified', result: 'not reached' }
-  const allowed: ReportLine = { title: 'E-mail domain allowed', result: 'not reached' }
-  const organization: ReportLine = { title: 'Organisation', result: 'not reached' }
+  const { emailClaim } = provider
+  const { organizationClaims } = describeVouching(provider)
+  const received: ReportLine = { title: phrase('E-mail address'), result: 'not reached' }
+  const verified: ReportLine = { title: phrase('E-mail address verified'), result: 'not reached' }
+  const allowed: ReportLine = { title: phrase('E-mail domain allowed'), result: 'not reached' }
+  const organization: ReportLine = { title: phrase('Organisation'), result: 'not reached' }
   const lines = [received, verified, allowed, ...(organizationClaims.length > 0 ? [organization] : [])]
   if (!identity) return lines
   const { idClaims = {}, userInfo } = recorder
@@ -111,47 +127,92 @@ export function addressLines({ provider, recorder }: Seen, identity: Identity | 
   if (!address) {
     received.result = 'warning'
     received.finding = claimFinding(emailClaim, userInfo?.[emailClaim] ?? idClaims[emailClaim], true)
-    received.remedy = `Configure the provider to send it, or choose another claim. ${untilTrusted}`
+    received.remedy = both(
+      phrase('Configure the provider to send it, or choose another claim.'),
+      untilTrusted,
+    )
     return lines
   }
   received.result = 'ok'
-  received.finding = `${address.email}, from the claim "${emailClaim}".`
+  const { email } = address
+  received.finding = phrase('{{email}}, from the claim "{{claim}}".', { email, claim: emailClaim })
   const unmet = unmetConditions(provider, address)
-  const resultOf = (condition: Condition) => (unmet.includes(condition) ? 'warning' : 'ok')
-  allowed.result = resultOf('domain')
-  const from = preset === 'entra' ? ` from tenant ${asJson(idClaims.tid)}` : ''
-  allowed.finding = `${domainOf(address.email)}${from} is allowed.`
-  if (unmet.includes('domain')) {
-    allowed.finding = `${domainOf(address.email)}${from} is not allowed. The provider vouches for ${description}.`
-    allowed.remedy = `Add it to the e-mail domains in the settings if you trust the provider for it. ${untilTrusted}`
-  } else {
-    verified.result = resultOf('verification')
-    verified.finding = trustsEmail
-      ? 'The settings trust every address from this provider.'
-      : 'The provider confirmed it in this sign-in.'
-  }
-  if (verified.result === 'warning') {
-    verified.finding = `The provider does not confirm that the address was verified (${emailVerifiedClaim(provider)}).`
-    const tenants = preset === 'entra' ? ', which must then list the tenants' : ''
-    const advice = `Or, if your own administrators assign these addresses, trust them in the settings${tenants}.`
-    const ineffective = trustsEmail && warning && `In the settings, ${warning.reason}: ${warning.hint}.`
-    verified.remedy = `Configure the provider to send it. ${ineffective || advice} ${untilTrusted}`
-  }
-  organization.result = resultOf('organization')
-  const findings = organizationClaims.map((claim) => claimFinding(claim, claimOf(address, claim)))
-  organization.finding = findings.join(' ')
-  if (organization.result === 'warning') {
-    organization.finding += ` The provider vouches for ${description}.`
-    organization.remedy = `Test with an account that your organisation manages, or correct the settings. ${untilTrusted}`
-  }
+  const isMet = (condition: Condition) => !unmet.includes(condition)
+  Object.assign(allowed, domainResult(provider, address, isMet('domain')))
+  if (isMet('domain')) Object.assign(verified, verificationResult(provider, isMet('verification')))
+  Object.assign(organization, organizationResult(provider, address, isMet('organization')))
   return lines
 }
 
-function claimFinding(claim: string, value: unknown, lacksAddress = false): string {
-  if (value === undefined) return `There is no claim "${claim}".`
-  const what = Array.isArray(value)
-    ? 'a list that does not start with an e-mail address'
-    : 'no e-mail address'
-  const problem = lacksAddress ? `${what}: ` : ''
-  return `The claim "${claim}" is ${problem}${sanitizeText(asJson(value), 255)}.`
+const trustedAddresses = (provider: Provider) =>
+  phrase('The provider vouches for {{addresses}}.', { addresses: describeVouching(provider).description })
+
+type LineResult = Omit<ReportLine, 'title'>
+
+function domainResult(provider: Provider, { email, idClaims }: ClaimedAddress, isMet: boolean): LineResult {
+  const values = { domain: domainOf(email), tenant: String(asJson(idClaims.tid)) }
+  const isEntra = provider.preset === 'entra'
+  if (isMet) {
+    const finding = isEntra
+      ? phrase('{{domain}} from tenant {{tenant}} is allowed.', values)
+      : phrase('{{domain}} is allowed.', values)
+    return { result: 'ok', finding }
+  }
+  const refused = isEntra
+    ? phrase('{{domain}} from tenant {{tenant}} is not allowed.', values)
+    : phrase('{{domain}} is not allowed.', values)
+  const advice = phrase('Add it to the e-mail domains in the settings if you trust the provider for it.')
+  return {
+    result: 'warning',
+    finding: both(refused, trustedAddresses(provider)),
+    remedy: both(advice, untilTrusted),
+  }
+}
+
+function verificationResult(provider: Provider, isMet: boolean): LineResult {
+  const { preset, trustsEmail } = provider
+  const { warning } = describeVouching(provider)
+  if (isMet)
+    return {
+      result: 'ok',
+      finding: trustsEmail
+        ? phrase('The settings trust every address from this provider.')
+        : phrase('The provider confirmed it in this sign-in.'),
+    }
+  let advice: AdminText =
+    preset === 'entra'
+      ? phrase(
+          'Or, if your own administrators assign these addresses, trust them in the settings, which must then list the tenants.',
+        )
+      : phrase('Or, if your own administrators assign these addresses, trust them in the settings.')
+  if (trustsEmail && warning)
+    advice = phrase('In the settings, {{reason}}: {{hint}}.', {
+      reason: asPhrase(warning.reason),
+      hint: asPhrase(warning.hint),
+    })
+  const claim = emailVerifiedClaim(provider)
+  return {
+    result: 'warning',
+    finding: phrase('The provider does not confirm that the address was verified ({{claim}}).', { claim }),
+    remedy: both(both(phrase('Configure the provider to send it.'), advice), untilTrusted),
+  }
+}
+
+function organizationResult(provider: Provider, address: ClaimedAddress, isMet: boolean): LineResult {
+  const { organizationClaims } = describeVouching(provider)
+  const findings = organizationClaims.map((claim) => claimFinding(claim, claimOf(address, claim)))
+  const [first, ...others] = isMet ? findings : [...findings, trustedAddresses(provider)]
+  const finding = first && others.reduce(both, first)
+  if (isMet) return { result: 'ok', finding }
+  const advice = phrase('Test with an account that your organisation manages, or correct the settings.')
+  return { result: 'warning', finding, remedy: both(advice, untilTrusted) }
+}
+
+function claimFinding(claim: string, value: unknown, lacksAddress = false): Phrase {
+  if (value === undefined) return phrase('There is no claim "{{claim}}".', { claim })
+  const values = { claim, value: sanitizeText(asJson(value), 255) }
+  if (!lacksAddress) return phrase('The claim "{{claim}}" is {{value}}.', values)
+  return Array.isArray(value)
+    ? phrase('The claim "{{claim}}" is a list that does not start with an e-mail address: {{value}}.', values)
+    : phrase('The claim "{{claim}}" is no e-mail address: {{value}}.', values)
 }

@@ -90,7 +90,7 @@ export function testSignInLinkRoutes(
     const { token } = req.query
     const { displayName, slug } = await findProvider(req, token)
     await pages.show(req, res, 'test-sign-in-begin', {
-      ...pages.locale(),
+      ...pages.locales.resolveForAdmin(req),
       provider: { displayName },
       action: urls.path(`/login/${slug}/test-sign-in`),
       token,

@@ -8,7 +8,7 @@ import { presetOf } from '../providers/presets/presets.ts'
 import type { Provider } from '../providers/provider.ts'
 import type { ProvidersTable } from '../providers/providers-table.ts'
 import { describeError, PortalSsoError, type ProblemCode } from '../shared/errors.ts'
-import { sanitizeText } from '../shared/sanitize-text.ts'
+import { sanitizeText, sentence } from '../shared/sanitize-text.ts'
 import type { CompletedAttempt, TestPurpose } from '../sign-in/attempts.ts'
 import type { ProviderConnection } from '../sign-in/connected-providers.ts'
 import { canRetry } from '../sign-in/reauthentication.ts'
@@ -74,7 +74,7 @@ export class TestSignIns {
       const reauthentication = { maxAge: testMaxAgeSeconds }
       const attempt = { purpose, returnTo, otherAccount: false, reauthentication }
       const href = await connection.begin(req, res, attempt)
-      const locals = pages.locale()
+      const locals = pages.locales.resolveForAdmin(req)
       await sendRedirectPage(pages, req, res, { href, name: provider.displayName, locals })
     } catch (error) {
       // A provider that is unavailable or refuses a pushed request is a result, too.
@@ -153,7 +153,8 @@ export class TestSignIns {
     const failure = error && diagnose(error, provider, recorder)
     const here = predicted && compareWithCurrentUser(predicted, current)
     await pages.show(req, res, 'test-sign-in', {
-      ...pages.locale(),
+      ...pages.locales.resolveForAdmin(req),
+      sentence,
       provider: { displayName: provider.displayName, enabled: provider.enabled },
       passed,
       wrong: failure && { title: steps[failure.step].title, ...failure },
@@ -211,7 +212,8 @@ export class TestSignIns {
     const { displayName, enabled } = provider
     const cause = outcome.error && sanitizeText(describeError(outcome.error))
     await pages.show(req, res, 'test-sign-in', {
-      ...pages.locale(),
+      ...pages.locales.resolveForAdmin(req),
+      sentence,
       provider: { displayName, enabled },
       passed: true,
       lines: [reauthenticationLine('ignored', cause)],

@@ -60,6 +60,12 @@ export function readTexts(lang: string): LocaleTexts {
   return JSON.parse(readFileSync(path.join(localesDirectory(), `${lang}.json`), 'utf8')) as LocaleTexts
 }
 
+/** @returns English → translation of the texts for administrators; of English itself only the other plural forms */
+export function readAdminTexts(lang: string): Record<string, string> {
+  if (!bundledLanguages().includes(lang)) return {}
+  return JSON.parse(readFileSync(path.join(localesDirectory(), 'admin', `${lang}.json`), 'utf8'))
+}
+
 /** The languages that the portal offers, the default one first. */
 export function offeredLanguages({ locales, defaultLocale }: LocaleOptions): string[] {
   const languages = new Set([...bundledLanguages(), ...Object.keys(locales)])

@@ -1,6 +1,7 @@
 import type { CookieOptions, Request, Response } from 'express'
 import i18next, { type i18n } from 'i18next'
 import { LRUCache } from 'lru-cache'
+import type { AdminText, PhraseValues } from '../shared/phrase.ts'
 import { DAY } from '../shared/time.ts'
 import type { Core } from './core.ts'
 import {
@@ -8,6 +9,7 @@ import {
   type LocaleOptions,
   type LocalizedText,
   offeredLanguages,
+  readAdminTexts,
   readTexts,
 } from './locale-texts.ts'
 import { cookiesOf } from './sealed-cookie.ts'
@@ -17,6 +19,16 @@ export interface Locale {
   t: (key: string, parameters?: Record<string, string | number>) => string
   /** @returns the host's text in this language, else in the default language */
   localize: (text: LocalizedText) => string
+  say: Say
+}
+
+/** Translates a text for administrators. Its English is its name; without a translation it stays English. */
+export type Say = (text: AdminText | StoredPhrase, values?: PhraseValues) => string
+
+/** A phrase that was read from JSON. */
+export interface StoredPhrase {
+  text: string
+  values: Readonly<Record<string, string | number | StoredPhrase>>
 }
 
 const cookieTtlMs = 365 * DAY
@@ -35,6 +47,7 @@ export class Locales {
   readonly languages: readonly string[]
   readonly #options: LocaleOptions
   readonly #i18n: i18n
+  #adminTexts: i18n | undefined
   /** language in lower case → its name */
   readonly #names: ReadonlyMap<string, string>
   readonly #locales = new Map<string, Locale>()
@@ -58,9 +71,12 @@ export class Locales {
     })
   }
 
-  /** @returns the user's language; English without a request, as on all administrators' pages */
+  /** @returns the user's language; English without a request */
   resolve(req?: Request): Locale {
-    const lang = req ? (this.#chosen(req) ?? this.#accepted(req)) : 'en'
+    return this.#locale(req ? (this.#chosen(req) ?? this.#accepted(req)) : 'en')
+  }
+
+  #locale(lang: string): Locale {
     let locale = this.#locales.get(lang)
     if (!locale) {
       locale = this.#create(lang)
@@ -121,7 +137,38 @@ export class Locales {
       t: (key, parameters) =>
         parameters ? translate(key, isolate(parameters, isRightToLeft)) : texts.memo(key),
       localize: (text) => this.#localize(text, lang),
+      say: (text, values) => this.#say(lang, text, values),
     }
+  }
+
+  /** The languages of administrators' pages: those of the host have no texts for them. */
+  get forAdmin(): readonly string[] {
+    const bundled = bundledLanguages()
+    return this.languages.filter((lang) => bundled.includes(lang))
+  }
+
+  /** @returns the administrator's language, without a request the default one; English where it has no texts for them */
+  resolveForAdmin(req?: Request): Locale {
+    const locale = req ? this.resolve(req) : this.#locale(this.#options.defaultLocale)
+    return this.forAdmin.includes(locale.lang) ? locale : this.resolve()
+  }
+
+  #say(lang: string, said: AdminText | StoredPhrase, given: PhraseValues = {}): string {
+    this.#adminTexts ??= adminTexts()
+    if (!this.#adminTexts.hasResourceBundle(lang, 'translation'))
+      this.#adminTexts.addResourceBundle(lang, 'translation', readAdminTexts(lang))
+    const { text, values } = typeof said === 'string' ? { text: said, values: given } : said
+    const written = Object.entries(values).map(([name, value]) => {
+      if (typeof value === 'number') return [name, numberFormat(lang).format(value)]
+      return [name, typeof value === 'string' ? value : this.#say(lang, value)]
+    })
+    const isRightToLeft = this.#i18n.t('layout.direction', { lng: lang }) === 'rtl'
+    // `count` selects the plural form.
+    const options = { lng: lang, ...(typeof values.count === 'number' && { count: values.count }) }
+    return this.#adminTexts.t(text, {
+      ...options,
+      replace: isolate(Object.fromEntries(written) as Record<string, string>, isRightToLeft),
+    })
   }
 
   /** Reads a language with its first use, and those in which i18next looks for a text that it lacks. */
@@ -141,6 +188,30 @@ export class Locales {
     const found = [lang, lang.replace(/-.*/, '')].find((each) => Object.hasOwn(text, each))
     return text[found ?? this.#options.defaultLocale] as string
   }
+}
+
+/** Created with the first text for administrators, whose names are sentences. */
+function adminTexts(): i18n {
+  const texts = i18next.createInstance()
+  void texts.init({
+    initAsync: false,
+    fallbackLng: 'en',
+    keySeparator: false,
+    nsSeparator: false,
+    interpolation: { escapeValue: false },
+    resources: { en: { translation: readAdminTexts('en') } },
+  })
+  return texts
+}
+
+const numberFormats = new Map<string, Intl.NumberFormat>()
+
+export function numberFormat(lang: string): Intl.NumberFormat {
+  const known = numberFormats.get(lang)
+  if (known) return known
+  const format = new Intl.NumberFormat(lang === 'en' ? 'en-GB' : lang, { numberingSystem: 'latn' })
+  numberFormats.set(lang, format)
+  return format
 }
 
 /** URLs and identifiers, which users copy. */

@@ -171,7 +171,7 @@ export class Pages {
     }
   }
 
-  /** @param req left out: English, as on all administrators' pages */
+  /** @param req left out: English */
   locale(req?: Request): Locale {
     return this.locales.resolve(req)
   }
@@ -188,7 +188,7 @@ export class Pages {
     locals: LocalsOf<View>,
   ): Promise<void> {
     const locale = this.locale(req)
-    const languages = this.#languageLinks(locale, this.#menuPages.find(req))
+    const languages = this.languageLinks(locale, this.#menuPages.find(req))
     if (req.url.includes('lang=')) this.locales.remember(req, res)
     this.#send(res, await this.#render(locale, view, { languages, ...locals }))
   }
@@ -208,7 +208,7 @@ export class Pages {
     const menu = this.#menuPages.find(req)
     if (req.url.includes('lang=')) this.locales.remember(req, res)
     const render = (query: string, menuQuery = menu?.query) => {
-      const languages = this.#languageLinks(locale, menu && { ...menu, query: menuQuery ?? '' })
+      const languages = this.languageLinks(locale, menu && { ...menu, query: menuQuery ?? '' })
       return this.#render(locale, view, { languages, ...locals(content, { lang, query }) })
     }
     if (!this.views.areOurs) return this.#send(res, await render(query))
@@ -227,8 +227,12 @@ export class Pages {
     this.#send(res, Buffer.concat(parts.map((part) => (typeof part === 'string' ? fill(part) : part))))
   }
 
-  #languageLinks({ lang: current }: Locale, page: MenuPage | undefined): LanguageLink[] | undefined {
-    const { languages } = this.locales
+  /** @returns the menu of a page, by the languages' own names; none if there is only one language */
+  languageLinks(
+    { lang: current }: Pick<Locale, 'lang'>,
+    page: MenuPage | undefined,
+    languages = this.locales.languages,
+  ): LanguageLink[] | undefined {
     if (!page || languages.length === 1) return undefined
     const links = languages.map((lang) => ({
       lang,

@@ -6,12 +6,15 @@ import { allEnabledFail, providerStatus } from '../../lib/admin/provider-status.
 import type { Activity, PortalSsoOptions } from '../../lib/index.ts'
 import { presets } from '../../lib/providers/presets/presets.ts'
 import type { Check, Provider } from '../../lib/providers/provider.ts'
+import { Seal } from '../../lib/shared/seal.ts'
+import { Locales, type Say } from '../../lib/web/locale.ts'
 import { takeClock } from '../support/clock.ts'
+import { cookieCore } from '../support/cookie-core.ts'
 import { contoso, contosoDomain, fabrikam, startEntraLookAlike } from '../support/entra-look-alike.ts'
 import { type Claims, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { holdPost } from '../support/held-post.ts'
 import { signLogoutToken } from '../support/logout-token.ts'
-import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
+import { mountDefault, startPortal, type TestPortal, testSecret } from '../support/portal.ts'
 import { copyProvider } from '../support/providers.ts'
 import { signIn } from '../support/scene.ts'
 import { selfSigned } from '../support/self-signed.ts'
@@ -400,6 +403,8 @@ describe('the list of providers', () => {
 
 describe('the status of a provider', () => {
   const ready = { enabled: true, testSignInAt: '2026-11-01T00:00:00.000Z' } as Provider
+  const options = { locales: {}, defaultLocale: 'en' }
+  const reader = new Locales(cookieCore(new Seal([testSecret], 'x')), options).resolve()
   const now = new Date('2026-11-25T12:00:00.000Z')
   const failed = (name: string): Check => ({ name, result: 'failed', message: 'x' })
   const lastTest = (...checks: Check[]) => ({ lastTest: { at: now.toISOString(), checks } })
@@ -419,6 +424,7 @@ describe('the status of a provider', () => {
       { ...ready, ...change },
       activity && { ...used, ...activity },
       now,
+      reader,
     )
     return [tone, text, detail]
   }
@@ -509,7 +515,7 @@ describe('the status of a provider', () => {
       'the secret has expired',
       expiring('2026-11-25T00:00:00.000Z'),
       {},
-      ['bad', 'Client secret expired', 'On 25 November 2026'],
+      ['bad', 'Client secret expired', 'Expired on 25 November 2026'],
     ],
     [
       'it is disabled, and its outage is old',
@@ -527,8 +533,18 @@ describe('the status of a provider', () => {
     expect(shown(change, activity)).toEqual(status)
   })
 
+  it('is in the language of the administrator, with dates', () => {
+    const say: Say = (text, values) => JSON.stringify([String(text), values])
+    const provider = { ...ready, retireAt: '2026-12-01T00:00:00.000Z' }
+    expect(providerStatus(provider, used, now, { lang: 'de', say })).toEqual({
+      tone: 'good',
+      text: '["Working",null]',
+      detail: '["Retires on {{day}}",{"day":"1. Dezember 2026"}]',
+    })
+  })
+
   it('counts as "none works" only if every enabled provider fails', () => {
-    const of = (change: Partial<Provider>) => providerStatus({ ...ready, ...change }, used, now)
+    const of = (change: Partial<Provider>) => providerStatus({ ...ready, ...change }, used, now, reader)
     const bad = lastTest(failed('reached'))
     expect(allEnabledFail([])).toBe(false)
     expect(allEnabledFail([of({ ...bad, enabled: false })])).toBe(false)
@@ -549,7 +565,7 @@ describe('connecting a provider', () => {
     // Microsoft has no back-channel logout, and Google has a field for the redirect URI only.
     expect(body).not.toContain(`value="${portal.url}/logout/entra/backchannel"`)
     const google = await page('/new/google')
-    expect(google.body.match(/ data-copy="[^"]*"/g)).toEqual([' data-copy="Authorized redirect URI"'])
+    expect(google.body.match(/ data-copy="[^"]*"/g)).toEqual([' data-copy="Copy Authorized redirect URI"'])
     expect((await page('/new/nothing')).status).toBe(404)
   })
 
@@ -598,7 +614,7 @@ describe('connecting a provider', () => {
     expect(seen.status).toBe(422)
     const text = textOf(seen)
     const expected = {
-      displayName: 'Enter the display name.',
+      displayName: 'Fill in “Display name”.',
       slug: 'Write 1 to 40 lower-case letters',
       issuer: 'Enter a full URL such as “https://id.example.com”.',
       emailDomains: '“not/a/domain”: write a domain',
@@ -682,7 +698,7 @@ describe('connecting a provider', () => {
     expect(noAuth.status).toBe(422)
     expect(noAuth.body).toMatch(/href="#field-trust"/)
     const missing = await post('/new/entra', { displayName, slug, clientId })
-    expect(textOf(missing)).toContain('Enter the Directory (tenant) ID.')
+    expect(textOf(missing)).toContain('Fill in “Directory (tenant) ID”.')
   })
 })
 
@@ -1427,7 +1443,7 @@ describe('the event log', () => {
     expect(statements.filter((sql) => /sso_users/.test(sql))).toHaveLength(1)
     const text = textOf(seen)
     expect(text).toContain('Signed in Acme ada & Sons ada@example.com')
-    expect(text).toContain('Account unlinked Acme grace & Sons grace@example.com for ada & Sons')
+    expect(text).toContain('Account unlinked Acme grace & Sons grace@example.com User: ada & Sons')
     expect(text).toContain('Sessions ended Acme Command line (root) 3 sessions ended.')
     expect(text).toContain('Signed in a deleted user')
     expect(seen.body).toContain(`href="/admin/sso/sessions?user=${grace}"`)
@@ -1449,7 +1465,7 @@ describe('the event log', () => {
     await write(Array.from({ length: 60 }, (_, at) => ({ user_id: `u${at}`, actor: `a${at}` })))
     const text = textOf(await page('/events'))
     expect(text).toContain('User One one@example.com')
-    expect(text).toContain('Signed in a27 for u27')
+    expect(text).toContain('Signed in a27 User: u27')
     expect(asked.length).toBeLessThanOrEqual(60)
   })
 
@@ -1487,6 +1503,21 @@ describe('the event log', () => {
     const text = textOf(await page('/events'))
     for (const each of words) expect(text).toContain(each)
     expect(text).not.toContain('{"')
+  })
+
+  it('points from the old value to the new one, also from right to left', async () => {
+    await open()
+    const detail = JSON.stringify({
+      change: 'displayName',
+      before: '{"displayName":"A"}',
+      after: '{"displayName":"B"}',
+    })
+    await write([{ kind: 'provider-changed', provider: 'x', actor: 'code', detail }])
+    const seen = await page('/events?lang=ar')
+    expect(seen.body).toContain('<html lang="ar" dir="rtl">')
+    expect(textOf(seen)).toContain('A ← B')
+    // Beside Arabic letters, 2026-11-01 would be shown as 01-11-2026.
+    expect(seen.body).toMatch(/<time datetime="[^"]*" dir="ltr">2026-11-01/)
   })
 
   it.each([
@@ -1616,7 +1647,7 @@ describe('the page about the claims we use', () => {
   it('lists the scopes and the claims for a security review', async () => {
     await openWithAcme()
     const text = textOf(await page('/acme/what-is-read'))
-    expect(text).toContain('The scopes are openid email profile and no others')
+    expect(text).toContain('The scopes are “openid email profile” and no others')
     expect(text).toContain('Nothing is synchronised')
     for (const claim of [
       'iss, sub',
@@ -1636,6 +1667,15 @@ describe('the setup guide', () => {
     const { status, body } = await page(`/new/${name}/guide`)
     expect([status, body]).toEqual([200, expect.stringContaining('<h2>')])
     expect(body).toContain(`href="/admin/sso/new/${name}"`)
+    expect(body).not.toContain('This guide is in English.')
+  })
+
+  it('is marked as English in another language', async () => {
+    await open()
+    for (const path of ['/new/okta/guide', '/new/okta']) {
+      const { body } = await page(`${path}?lang=ar`)
+      expect(body).toMatch(/<html lang="ar" dir="rtl">[\s\S]*<div lang="en" dir="ltr">\s*<p>/)
+    }
   })
 
   it('links to other guides below the path where the host mounted the admin pages', async () => {

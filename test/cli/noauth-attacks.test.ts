@@ -147,15 +147,14 @@ describe('nOAuth attacks against a provider', () => {
   )
 
   it('come with a warning, and its reason, if the provider is trusted for every address', () => {
-    expect(simulate(trustsEmail)).toContainEqual({
-      name: 'vouching',
+    const vouching = (row: object) => simulate(row).find(({ name }) => name === 'vouching')
+    expect(vouching(trustsEmail)).toMatchObject({
       result: 'warning',
       message:
         'it vouches for every address; there is no domain limit, so anyone who can set an address there can sign in as its owner',
       hint: expect.stringContaining('list the domains'),
     })
-    expect(simulate({ ...trustsEmail, ...withDomains })).toContainEqual({
-      name: 'vouching',
+    expect(vouching({ ...trustsEmail, ...withDomains })).toMatchObject({
       result: 'ok',
       message: 'it vouches for addresses of @acme.example only',
     })

@@ -198,7 +198,7 @@ describe('an administrator at a real browser', () => {
       await person.choose('Save and continue')
       expect(person.status).toBe(422)
       expect(await page.locator('.sso-summary').evaluate((at) => at === document.activeElement)).toBe(true)
-      await person.choose('Enter the issuer.')
+      await person.choose('Fill in “Issuer”.')
       expect(await page.getByLabel('Issuer').evaluate((at) => at === document.activeElement)).toBe(true)
     }))
 })

@@ -233,6 +233,13 @@ describe.each(everyDatabase)('maintenance on %s', (name, fresh) => {
         expect(mail!.html).toContain('Portal &lt;b&gt;')
       })
 
+      it('in the default language of the portal', async () => {
+        await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
+        const { sso } = await instance({ ...mailing, defaultLocale: 'ar', mailer: mailServer.transport })
+        await sso.runMaintenance()
+        expect(mailServer.mails[0]!.html).toContain('<html lang="ar" dir="rtl">')
+      })
+
       it('and logs a mail that cannot be sent; the event is recorded anyway', async () => {
         await table().insert(newProvider({ clientSecretExpiresAt: inDays(5) }))
         mailServer.faults.refuse = true

@@ -39,7 +39,7 @@ const requests = () => provider.requests.filter(({ path }) => path === '/authori
 describe('the test of the sign-in page', () => {
   it('passes for a valid client, with one request that signs nobody in', async () => {
     const settings = { authorizationParameters: { domain_hint: 'example.com' } }
-    expect(await checkPage(settings)).toEqual({
+    expect(await checkPage(settings)).toMatchObject({
       name: 'authorization',
       result: 'ok',
       message: 'the sign-in page accepts the client, the redirect URI and the scopes (login_required)',

@@ -134,7 +134,7 @@ describe('a metadata URL with a query', () => {
     provider.requests.length = 0
     for (const changed of [`${provider.issuer}/mallory/.well-known/openid-configuration`, null])
       await expect(portal.sso.providers.update('acme', { metadataUrl: changed })).rejects.toThrow(
-        'enter the client secret again, because the metadata url changes',
+        'enter the client secret again, because the metadata URL changes',
       )
     expect(provider.requests).toEqual([])
   })

@@ -726,7 +726,7 @@ describe('in a portal with 10,000 providers', () => {
     await portal.knex('sso_providers').update({ position: 1 }).whereIn('slug', ['p5000', 'p2', 'p9999'])
     await providers.move('p5000', 'up')
     expect((await order(2))[1]).toBe('p5000')
-    await expect(providers.reorder(Array(1001).fill('p1'))).rejects.toThrow('at most 1000 providers')
+    await expect(providers.reorder(Array(1001).fill('p1'))).rejects.toThrow('at most 1,000 providers')
     await expect(providers.reorder(['p1', 'nope'])).rejects.toThrow('no provider is called "nope"')
   })
 

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { ProviderInput } from '../../lib/management/provider-input.ts'
 import type { Check } from '../../lib/providers/provider.ts'
+import { Locales } from '../../lib/web/locale.ts'
 import { type Faults, type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { startPortal, type TestPortal } from '../support/portal.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -290,7 +291,7 @@ describe('a test of a provider', () => {
     [-20, 'ok', 'the clocks agree'],
     [100, 'warning', /clock is (99|100|101) s ahead of ours/],
     [-100, 'warning', /clock is (99|100|101) s behind ours/],
-    [-3600, 'failed', /clock is 3\d\d\d s behind ours; up to 30 s are tolerated/],
+    [-3600, 'failed', /clock is 3,\d\d\d s behind ours; up to 30 s are tolerated/],
   ])('detects a clock that is %d seconds off: %s', async (seconds, result, message) => {
     const headers = { date: new Date(Date.now() + seconds * 1000).toUTCString() }
     Object.assign(provider.faults, {
@@ -318,14 +319,26 @@ describe('a test of a provider', () => {
     expect(tokenRequests().length).toBe(before + 1)
   })
 
-  it('is stored in the row without a new version', async () => {
+  it('is stored in the row without a new version, with the parts from which pages translate it', async () => {
     await portal.connect(provider)
     const [before] = await portal.sso.providers.list()
     provider.faults.clientSecrets = ['exchanged at the provider']
+    provider.faults.tokenError = {
+      status: 401,
+      body: { error: 'invalid_client', error_description: '\u202e' },
+    }
     const { ok, checks } = await portal.sso.providers.test('acme')
     expect(ok).toBe(false)
     const [after] = await portal.sso.providers.list()
     expect(after).toEqual({ ...before, lastTest: { at: expect.any(String), checks } })
+    const { say } = new Locales(
+      { cookieName: String, secure: false },
+      { locales: {}, defaultLocale: 'en' },
+    ).resolve()
+    for (const { phrases = {}, message, hint } of after!.lastTest!.checks)
+      expect([say(phrases.message ?? message), hint && say(phrases.hint ?? hint)]).toEqual([message, hint])
+    const { values } = after!.lastTest!.checks.find(({ name }) => name === 'credentials')!.phrases!.message!
+    expect(values).toEqual({ cause: expect.anything(), detail: 'status 401, invalid_client, "\\u{202e}"' })
   })
 
   it.each<[what: string, faults: Faults, settings: Partial<ProviderInput>, result: string, message: RegExp]>([
@@ -440,7 +453,9 @@ describe('a test of a provider', () => {
   ])('names what is not supported, if the provider offers %s', async (_what, metadata, message) => {
     provider.faults.discovery = { ...metadata }
     const { unsupported } = await testUnsaved()
-    expect(unsupported).toEqual(message && { name: 'unsupported', result: 'absent', message })
+    expect(unsupported && { ...unsupported, phrases: undefined }).toEqual(
+      message && { name: 'unsupported', result: 'absent', message },
+    )
   })
 
   it('says that Mutual TLS is not supported, if the provider has no other method', async () => {

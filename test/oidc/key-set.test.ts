@@ -202,25 +202,9 @@ describe('a token of several accepted algorithms', () => {
       { header: { alg: 'PS256' }, signature: 'other-padding' },
     ],
     ['an RSA key of 1024 bits', { weakKey: true }],
-    ['an unknown critical extension', { header: { crit: ['x'], x: 1 } }],
   ])('may not choose %s', async (_what, faults) => {
     answer = async () => Response.json(await keys.jwks(faults))
     expect(await verifies(await keys.sign({}, faults), 'sign-in', accepted)).toBe(false)
-  })
-
-  it('must be unchanged', async () => {
-    const [header, , signature] = (await valid()).split('.')
-    const [, payload] = (await keys.sign({ sub: 'another' })).split('.')
-    const [bytes, other] = [Buffer.from(signature!, 'base64url'), header!.replace(/.$/, 'A')]
-    const shorter = bytes.subarray(1).toString('base64url')
-    for (const token of [
-      [header, payload, signature],
-      [other, payload, signature],
-      [header, payload, shorter],
-    ])
-      expect([token, await verifies(token.join('.'))]).toEqual([token, false])
-    expect(await verifies(`${await valid()}.e30`)).toBe(false)
-    expect(await verifies(await valid())).toBe(true)
   })
 
   it('may not use a key for encryption', async () => {

@@ -81,9 +81,32 @@ describe('a description says for whom a provider vouches', () => {
     ],
   ])('%j', (settings, description, warning) => {
     const found = describeVouching({ ...acme, ...settings })
-    expect(found.description).toBe(description)
+    expect(String(found.description)).toBe(description)
     if (warning) expect(found.warning).toMatchObject({ reason: expect.stringMatching(warning) })
     else expect(found.warning).toBeUndefined()
+  })
+})
+
+it('keeps the values of a description apart from its texts, so that it can be translated', () => {
+  const { description } = describeVouching({
+    ...acme,
+    ...listed,
+    organizationClaim: 'org',
+    organizationValues: ['a', 'b'],
+  })
+  expect(JSON.parse(JSON.stringify(description))).toEqual({
+    text: '{{addresses}}, with {{claim}} {{values}}',
+    values: {
+      addresses: {
+        text: '{{addresses}} of {{domains}} only',
+        values: {
+          addresses: { text: 'verified addresses ({{claim}})', values: { claim: 'email_verified' } },
+          domains: { text: '@acme.example', values: {} },
+        },
+      },
+      claim: 'org',
+      values: { text: '{{first}} or {{next}}', values: { first: 'a', next: 'b' } },
+    },
   })
 })
 

@@ -73,7 +73,7 @@ describe('a healthy Entra provider', () => {
 
   it('shows no warning about PKCE in the connection test, although it does not announce it', async () => {
     await open(contoso)
-    expect(await checkNamed('pkce')).toEqual({
+    expect(await checkNamed('pkce')).toMatchObject({
       name: 'pkce',
       result: 'ok',
       message: 'Microsoft Entra ID supports PKCE with S256, although it does not announce it',

@@ -295,7 +295,7 @@ describe('an Entra provider', () => {
     })
     const { issuer, lastTest } = (await portal.sso.providers.find('acme'))!
     expect(issuer).toBe(entra.issuerOf(contoso))
-    expect(lastTest?.checks[0]).toEqual({
+    expect(lastTest?.checks[0]).toMatchObject({
       name: 'tenant',
       result: 'ok',
       message: `${contosoDomain} belongs to the tenant ${contoso}`,

@@ -53,10 +53,14 @@ describe('a logo', () => {
 
   it.each([
     ['PNG', pngOf(257, 1), '257 × 1 pixels'],
-    ['PNG whose pixels need gigabytes', changed(png, 16, [0x7f, 0xff, 0xff, 0xff]), '2147483647 × 48 pixels'],
-    ['WebP canvas', changed(webp.transparent, 24, [0xff, 0xff, 0xff]), '16777216 × 1 pixels'],
-    ['lossy image in a small canvas', changed(webp.transparent, 64, [0xff, 0x3f]), '16383 × 1 pixels'],
-    ['lossless image', changed(webp.lossless, 21, [0xff, 0xff, 0xff, 0x0f]), '16384 × 16384 pixels'],
+    [
+      'PNG whose pixels need gigabytes',
+      changed(png, 16, [0x7f, 0xff, 0xff, 0xff]),
+      '2,147,483,647 × 48 pixels',
+    ],
+    ['WebP canvas', changed(webp.transparent, 24, [0xff, 0xff, 0xff]), '16,777,216 × 1 pixels'],
+    ['lossy image in a small canvas', changed(webp.transparent, 64, [0xff, 0x3f]), '16,383 × 1 pixels'],
+    ['lossless image', changed(webp.lossless, 21, [0xff, 0xff, 0xff, 0x0f]), '16,384 × 16,384 pixels'],
   ])('is refused if its header names too many pixels: %s', (_what, file, message) => {
     expect(() => readLogo(file)).toThrow(`the logo has ${message}: at most 256 × 256 are allowed`)
   })

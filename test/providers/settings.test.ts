@@ -2,8 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import * as z from 'zod'
 import { buildProgram } from '../../lib/cli/program.ts'
 import { readResets, readSettings } from '../../lib/cli/providers/update.ts'
-import { type Setting, settings } from '../../lib/providers/settings.ts'
+import { authorizationParameters, reservedParameters } from '../../lib/providers/setting-values.ts'
+import { describeSetting, type Setting, settings } from '../../lib/providers/settings.ts'
 import { ManagementError } from '../../lib/shared/errors.ts'
+import type { AdminText } from '../../lib/shared/phrase.ts'
 import { type FaultyProvider, startFaultyProvider } from '../support/faulty-provider.ts'
 import { mountDefault, startPortal, type TestPortal } from '../support/portal.ts'
 import { Visitor } from '../support/visitor.ts'
@@ -49,6 +51,21 @@ const acme = async () => (await portal.sso.providers.find('acme')) as unknown as
 const update = (changes: object) => portal.sso.providers.update('acme', changes)
 const page = async (path: string) => (await admin.get(`${portal.url}/admin/sso${path}`)).body
 const row = () => portal.knex('sso_providers').first()
+
+it('the message about a reserved parameter names all of them', () => {
+  const { error } = authorizationParameters.safeParse({ state: 'x' })
+  expect(error?.issues[0]?.message).toContain(`must not contain ${reservedParameters.join(', ')}: `)
+})
+
+it('a value is translated where it has words of ours', () => {
+  const say = (text: AdminText) => `<${String(text)}>`
+  expect(describeSetting('logout', 'portal', say)).toEqual([
+    '<Sign-out ends>',
+    '<portal: the provider’s session stays>',
+  ])
+  expect(describeSetting('dpop', false, say)[1]).toBe('<no>')
+  expect(describeSetting('displayName', 'no', say)[1]).toBe('no')
+})
 
 describe('a setting that is added only to the settings table', () => {
   it('is validated under its own name', async () => {

@@ -17,7 +17,7 @@ function check(body: unknown, fields: RegistrationField[] = [], terms?: string):
   const options = { fields, terms }
   const t = (key: string, { label }: Record<string, string | number> = {}) =>
     key.replace('registration.errors.', '') + (label ? ` ${label}` : '')
-  return checkForm(readForm(body, options), options, { lang: 'en', t, localize: String })
+  return checkForm(readForm(body, options), options, { lang: 'en', t, localize: String, say: String })
 }
 
 it('the package that checks patterns is loaded only for a pattern', async () => {

@@ -7,7 +7,10 @@ import { problemStatus } from '../../lib/shared/errors.ts'
 
 const root = path.resolve(import.meta.dirname, '../..')
 const folder = path.join(root, 'views/locales')
-const languages = fs.readdirSync(folder).map((file) => path.basename(file, '.json'))
+const languages = fs
+  .readdirSync(folder)
+  .filter((file) => file.endsWith('.json'))
+  .map((file) => path.basename(file, '.json'))
 
 type Texts = { [name: string]: string | Texts }
 

@@ -230,13 +230,13 @@ describe('a test sign-in', () => {
     })
   })
 
-  it('shows an uncached page without scripts, in English for every user', async () => {
+  it('shows an uncached page without scripts, in the language of the administrator', async () => {
     await open()
     visitor = new Visitor({ 'accept-language': 'de' })
     const { headers, body } = await testSignIn(scene())
     expect(headers.get('content-security-policy')).toContain("default-src 'none'")
     expect(headers.get('cache-control')).toBe('no-store')
-    expect(body).toContain('<html lang="en"')
+    expect(body).toContain('<html lang="de"')
     expect(body).not.toMatch(/<script|<style|\sstyle=/)
   })
 
@@ -844,7 +844,7 @@ describe('the claims in a report', () => {
     expect(body).not.toMatch(/hidden-one|hidden-two|x{400}/)
     const rows = [...body.matchAll(/<th scope="row">([\s\S]*?)<\/th>/g)].map(([, html]) => textOf(html!))
     expect(rows).toHaveLength(60)
-    expect(textOf(body)).toMatch(/\d+ more are not shown/)
+    expect(textOf(body)).toMatch(/\d+ more claims are not shown/)
     expect(rows).toEqual(expect.arrayContaining(['sub', 'email', 'groups not read']))
     expect(rows.join()).not.toContain('nonce')
     expect(textOf(body)).toContain('{"tenant":"north","deeper":[{"refresh_token":"(not shown)"}]}')

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { createClient, type RedisClientType } from 'redis'
 import { describeEvent } from '../../lib/admin/event-words.ts'
 import type { Logger } from '../../lib/shared/logger.ts'
+import { phrase } from '../../lib/shared/phrase.ts'
 import { createBreakers } from '../../lib/web/core.ts'
 import { type Limit, RateLimiter, type RateLimits, type RedisCounter } from '../../lib/web/rate-limit.ts'
 import { takeClock, takeTimers } from '../support/clock.ts'
@@ -80,7 +81,11 @@ describe('a client over a limit', () => {
     const written = await events(portal)
     expect(written).toMatchObject([{ detail: JSON.stringify({ limit }) }])
     // Administrators read a name, such as "Sign-outs".
-    expect(describeEvent({ ...written[0], detail: { limit } }).facts[0]?.value).toMatch(
+    const words = {
+      lang: 'en',
+      say: (text: unknown, values = {}) => String(phrase(String(text), values)),
+    }
+    expect(describeEvent({ ...written[0], detail: { limit } }, words).facts[0]?.value).toMatch(
       /^[A-Z][\w -]*: one client/,
     )
   })

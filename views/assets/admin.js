@@ -7,24 +7,25 @@
   document.querySelector('main').append(status)
 
   for (const field of document.querySelectorAll('[data-copy]')) {
+    const [copy, copied, byHand] = JSON.parse(field.closest('[data-texts]').dataset.texts)
     const button = document.createElement('button')
     button.type = 'button'
     button.className = 'sso-button admin-button'
-    button.textContent = 'Copy'
-    button.setAttribute('aria-label', `Copy ${field.dataset.copy}`)
+    button.textContent = copy
+    button.setAttribute('aria-label', field.dataset.copy)
     button.addEventListener('click', async () => {
       field.select()
       try {
         await navigator.clipboard.writeText(field.value)
-        button.textContent = 'Copied'
+        button.textContent = copied
       } catch {
         // It is selected: the keyboard does the rest.
-        button.textContent = 'Press Ctrl+C'
+        button.textContent = byHand
       }
       status.textContent = button.textContent
       setTimeout(() => {
         status.textContent = ''
-        button.textContent = 'Copy'
+        button.textContent = copy
       }, 2000)
     })
     field.after(button)

@@ -8,7 +8,7 @@ import { presets } from '../../providers/presets/presets.ts'
 import type { Provider } from '../../providers/provider.ts'
 import {
   isSecret,
-  needsRetest,
+  needsConnectionTest,
   type ProviderChanges,
   type ProviderSettings,
   type Setting,
@@ -60,7 +60,7 @@ export const updateCommands: PortalCommands = {
         throw new ConfigurationError(
           'nothing to change; run `portal-sso providers update --help` to list all settings',
         )
-      const isTested = needsRetest(names)
+      const isTested = needsConnectionTest(names)
       if (isTested) printProgress(flags, 'Testing the provider …')
       if (names.length > 0) await withFlagNames(providers.update(slug, changes, { actor }))
       if (logo) await providers.setLogo(slug, logo, { actor })

@@ -12,6 +12,7 @@ import { requestPusher } from '../../oidc/provider-client.ts'
 import { quoteRedacted, redact } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import { describeError } from '../../shared/errors.ts'
+import { type AdminText, asPhrase, phrase } from '../../shared/phrase.ts'
 import { absent, ok, type TestInput, warning } from './candidate.ts'
 
 export interface CheckedAuthorization {
@@ -23,8 +24,8 @@ export interface CheckedAuthorization {
 }
 
 export interface Problem {
-  cause: string
-  hint: string
+  cause: AdminText
+  hint: AdminText
 }
 
 const name = 'authorization'
@@ -78,19 +79,27 @@ export async function checkAuthorization(
     const { authorization_endpoint: endpoint } = metadata
     return await readAnswer(response, { redirectUri, endpoint }, secrets)
   } catch (error) {
-    return untested(`this server cannot reach the authorization endpoint (${describeError(error)})`)
+    return untested(
+      phrase('not tested: this server cannot reach the authorization endpoint ({{error}})', {
+        error: describeError(error),
+      }),
+    )
   }
 }
 
-const untested = (message: string): CheckedAuthorization => ({
-  check: absent(name, `not tested: ${message}`),
+const untested = (message: AdminText): CheckedAuthorization => ({
+  check: absent(name, message),
   isClientKnown: false,
 })
 
 /** RFC 9126, 2.3: the provider checks a pushed request as it checks one that a browser brings. */
 function readPushError(error: Error, redirectUri: string, secrets: readonly string[]): CheckedAuthorization {
   if (isUnreachable(error))
-    return untested(`the authorization request cannot be pushed (${describeError(error)})`)
+    return untested(
+      phrase('not tested: the authorization request cannot be pushed ({{error}})', {
+        error: describeError(error),
+      }),
+    )
   const { status, error: code, error_description: description } = error as Partial<ResponseBodyError>
   const text = typeof description === 'string' ? `${code}: ${description}` : code
   const answer =
@@ -114,12 +123,16 @@ async function readAnswer(
       return {
         check: ok(
           name,
-          `the sign-in page accepts the client, the redirect URI and the scopes (${error ?? 'code'})`,
+          phrase('the sign-in page accepts the client, the redirect URI and the scopes ({{response}})', {
+            response: error ?? 'code',
+          }),
         ),
         isClientKnown,
       }
-    if (error === undefined) return untested('the provider redirects to a page of its own')
-    if (failures.includes(error)) return untested(`the provider responded with ${error}`)
+    if (error === undefined)
+      return untested(phrase('not tested: the provider redirects to a page of its own'))
+    if (failures.includes(error))
+      return untested(phrase('not tested: the provider responded with {{error}}', { error }))
     const text = [error, description].filter(Boolean).join(': ')
     return { ...refused(quote(text), redirectUri), isClientKnown }
   }
@@ -129,7 +142,10 @@ async function readAnswer(
     return refused(`status ${status}, ${quote(oauthError)}`, redirectUri)
   if (status < 400 || status >= 500 || notFromProvider.includes(status))
     return untested(
-      `the authorization endpoint responded with ${status}, which says nothing about the client`,
+      phrase(
+        'not tested: the authorization endpoint responded with {{status}}, which says nothing about the client',
+        { status },
+      ),
     )
   const text = textOfPage(body)
   return refused(`status ${status}${text && `, ${quote(text)}`}`, redirectUri)
@@ -164,28 +180,35 @@ function textOfPage(html: string): string {
 const maxPageLength = 50_000
 
 /** Words in the error messages of providers. The first match names the cause. */
-const causes: readonly [pattern: RegExp, cause: string, hint: string, unusable?: true][] = [
-  [/redirect[\s_-]?ur[il]|reply url|callback/i, 'the redirect URI is not registered at the provider', ''],
+const causes: readonly [pattern: RegExp, cause: string, hint?: string, unusable?: true][] = [
+  [/redirect[\s_-]?ur[il]|reply url|callback/i, phrase('the redirect URI is not registered at the provider')],
   [
     /pushed|\bPAR\b|request_uri/i,
-    'the client must push its authorization requests (PAR)',
-    'turn on pushed authorization requests in the settings, or turn off their requirement for this client at the provider',
+    phrase('the client must push its authorization requests (PAR)'),
+    phrase(
+      'turn on pushed authorization requests in the settings, or turn off their requirement for this client at the provider',
+    ),
   ],
   [
     /flow|response_type|grant_type|unauthorized_client/i,
-    'the client may not use the authorization code flow',
-    'enable the authorization code flow (at Keycloak: Standard flow) for this client at the provider',
+    phrase('the client may not use the authorization code flow'),
+    phrase('enable the authorization code flow (at Keycloak: Standard flow) for this client at the provider'),
   ],
   [
     /scope/i,
-    'the client may not request the scopes openid, email and profile',
-    'allow this client the scopes openid, email and profile at the provider',
+    phrase('the client may not request the scopes openid, email and profile'),
+    phrase('allow this client the scopes openid, email and profile at the provider'),
   ],
-  [/disabled|inactive|suspended/i, 'the client is disabled', 'enable this client at the provider', true],
+  [
+    /disabled|inactive|suspended/i,
+    phrase('the client is disabled'),
+    phrase('enable this client at the provider'),
+    true,
+  ],
   [
     /not found|not exist|unknown|not registered|invalid[ _]client|client_id/i,
-    'the client ID is unknown to the provider',
-    'compare the client ID with the one at the provider',
+    phrase('the client ID is unknown to the provider'),
+    phrase('compare the client ID with the one at the provider'),
     true,
   ],
 ]
@@ -194,10 +217,12 @@ const causes: readonly [pattern: RegExp, cause: string, hint: string, unusable?:
 function refused(answer: string, redirectUri: string): CheckedAuthorization {
   const [, cause, hint, unusable] = causes.find(([pattern]) => pattern.test(answer)) ?? [
     undefined,
-    'its sign-in page refuses the request',
-    'compare the client ID and the settings of the client at the provider',
+    phrase('its sign-in page refuses the request'),
+    phrase('compare the client ID and the settings of the client at the provider'),
   ]
-  const advice = [hint, `the redirect URI to register is ${redirectUri}`].filter(Boolean).join('; ')
-  const check = warning(name, `users cannot sign in: ${cause} (${answer})`, advice)
-  return { check, isClientKnown: false, unusable: unusable && { cause, hint } }
+  const message = phrase('users cannot sign in: {{cause}} ({{answer}})', { cause: asPhrase(cause), answer })
+  const register = phrase('the redirect URI to register is {{redirectUri}}', { redirectUri })
+  const advice = hint ? phrase('{{hint}}; {{more}}', { hint: asPhrase(hint), more: register }) : register
+  const check = warning(name, message, advice)
+  return { check, isClientKnown: false, unusable: unusable && hint ? { cause, hint } : undefined }
 }

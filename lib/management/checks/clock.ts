@@ -1,5 +1,6 @@
 import type { HttpClient } from '../../oidc/http-client.ts'
 import type { Check } from '../../providers/provider.ts'
+import { phrase } from '../../shared/phrase.ts'
 import { clockToleranceSeconds } from '../../shared/time.ts'
 import { absent, failed, ok, warning } from './candidate.ts'
 
@@ -32,10 +33,20 @@ export function createClock(outbound: HttpClient) {
 }
 
 function checkOffset(seconds: number | undefined): Check {
-  if (seconds === undefined) return absent('clock', 'not tested: the provider does not send its time')
+  if (seconds === undefined) return absent('clock', phrase('not tested: the provider does not send its time'))
   const distance = Math.abs(seconds)
-  if (distance <= clockToleranceSeconds) return ok('clock', 'the clocks agree')
-  const message = `the provider’s clock is ${distance} s ${seconds > 0 ? 'ahead of' : 'behind'} ours; up to ${clockToleranceSeconds} s are tolerated`
-  const hint = 'synchronize the clocks of both servers (NTP)'
+  if (distance <= clockToleranceSeconds) return ok('clock', phrase('the clocks agree'))
+  const values = { distance, tolerated: clockToleranceSeconds }
+  const message =
+    seconds > 0
+      ? phrase(
+          'the provider’s clock is {{distance}} s ahead of ours; up to {{tolerated}} s are tolerated',
+          values,
+        )
+      : phrase(
+          'the provider’s clock is {{distance}} s behind ours; up to {{tolerated}} s are tolerated',
+          values,
+        )
+  const hint = phrase('synchronize the clocks of both servers (NTP)')
   return (distance > maxOffsetSeconds ? failed : warning)('clock', message, hint)
 }

@@ -13,6 +13,7 @@ import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
+import { type AdminText, asPhrase, either, phrase } from '../../shared/phrase.ts'
 import type { CheckedAuthorization, Problem } from './authorization.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
@@ -97,58 +98,84 @@ function describeRefusal(
   detail = '',
 ): Problem {
   const found = registeredFor.find(([pattern, each]) => each !== method && pattern.test(detail))
-  if (found) return { cause: `the client is registered for ${found[1]}`, hint: found[2] }
+  if (found) return { cause: found[2], hint: found[3] }
   const announced = announcedMethods(metadata)
   const others = ['private_key_jwt', 'none'].filter((each) => each !== method && announced.includes(each))
-  const choose =
-    others.length > 0 ? `; if the client is registered for ${others.join(' or ')}, choose that` : ''
-  const isMutualTls = announced.some((each) => each.includes('tls_client_auth'))
-  const advice = `${choose}${isMutualTls ? '; mutual TLS (X.509 certificates) is not supported' : ''}`
-  const orId = isIdKnown ? '' : ', or the client ID is wrong'
+  const orWrongId = (cause: string) =>
+    isIdKnown ? cause : phrase('{{cause}}, or the client ID is wrong', { cause: asPhrase(cause) })
   if (method === 'none')
     return {
-      cause: `it is not a public client${orId}`,
-      hint: 'register a public client (PKCE, no secret) at the provider, or enter the client secret',
+      cause: orWrongId(phrase('it is not a public client')),
+      hint: phrase('register a public client (PKCE, no secret) at the provider, or enter the client secret'),
     }
   if (method === 'private_key_jwt')
     return {
-      cause: `the provider has not fetched the public keys, or the client is registered for another method or algorithm${orId}`,
-      hint: 'enter the URL of the public keys at the provider, or let it fetch them again; compare the method and the algorithm there',
+      cause: orWrongId(
+        phrase(
+          'the provider has not fetched the public keys, or the client is registered for another method or algorithm',
+        ),
+      ),
+      hint: phrase(
+        'enter the URL of the public keys at the provider, or let it fetch them again; compare the method and the algorithm there',
+      ),
     }
-  return {
-    cause: isIdKnown
-      ? 'the client secret is wrong or has expired, or the client is registered for another authentication method'
-      : 'the client secret or the client ID is wrong',
-    hint: `copy the value of the client secret (not its ID) from the provider again, and check whether it has expired${advice}`,
-  }
+  let hint = asPhrase(
+    phrase(
+      'copy the value of the client secret (not its ID) from the provider again, and check whether it has expired',
+    ),
+  )
+  if (others.length > 0)
+    hint = phrase('{{hint}}; if the client is registered for {{methods}}, choose that', {
+      hint,
+      methods: either(others),
+    })
+  if (announced.some((each) => each.includes('tls_client_auth')))
+    hint = phrase('{{hint}}; mutual TLS (X.509 certificates) is not supported', { hint })
+  const cause = isIdKnown
+    ? phrase(
+        'the client secret is wrong or has expired, or the client is registered for another authentication method',
+      )
+    : phrase('the client secret or the client ID is wrong')
+  return { cause, hint }
 }
 
 /** Words of a provider that name the method for which the client is registered. */
-const registeredFor: readonly [pattern: RegExp, method: string, hint: string][] = [
+const registeredFor: readonly [
+  pattern: RegExp,
+  method: ClientAuthentication | undefined,
+  cause: string,
+  hint: string,
+][] = [
   [
     /client_assertion|private_key_jwt/,
     'private_key_jwt',
-    'choose private_key_jwt here, then enter the URL of the public keys at the provider; or choose a client secret there',
+    phrase('the client is registered for private_key_jwt'),
+    phrase(
+      'choose private_key_jwt here, then enter the URL of the public keys at the provider; or choose a client secret there',
+    ),
   ],
   [
     /certificate|x\.?509|tls_client_auth|mutual/i,
-    'a client certificate (mutual TLS)',
-    'choose another method at the provider: mutual TLS is not supported',
+    undefined,
+    phrase('the client is registered for a client certificate (mutual TLS)'),
+    phrase('choose another method at the provider: mutual TLS is not supported'),
   ],
 ]
 
 const knownBy: Record<ClientAuthentication, string> = {
-  none: 'by its id alone',
-  private_key_jwt: 'by its key',
-  client_secret_basic: 'by its secret',
-  client_secret_post: 'by its secret',
-  client_secret_jwt: 'by its secret, with which it signs (client_secret_jwt)',
+  none: phrase('the provider knows the client by its id alone'),
+  private_key_jwt: phrase('the provider knows the client by its key'),
+  client_secret_basic: phrase('the provider knows the client by its secret'),
+  client_secret_post: phrase('the provider knows the client by its secret'),
+  client_secret_jwt: phrase(
+    'the provider knows the client by its secret, with which it signs (client_secret_jwt)',
+  ),
 }
 
 const notTestedYet = warning(
   name,
-  'not tested yet: the provider must fetch the public keys first',
-  'save, enter the URL of the public keys at the provider, then test again',
+  phrase('not tested yet: the provider must fetch the public keys first'),
+  phrase('save, enter the URL of the public keys at the provider, then test again'),
 )
 
 function checkFor(
@@ -156,45 +183,53 @@ function checkFor(
   { cause, hint }: Problem,
   tried: ClientAuthentication,
 ): Check {
-  const { clientAuthentication, secretEncoding, assertionAudience } = method
   switch (verdict) {
-    case 'known_client': {
-      if (clientAuthentication === 'none' && tried !== 'none')
+    case 'known_client':
+      if (method.clientAuthentication === 'none' && tried !== 'none')
         return warning(
           name,
-          'the provider knows the client by its id alone: it is a public client, and the secret is not used',
-          'register a confidential client at the provider, or leave the secret empty here',
+          phrase(
+            'the provider knows the client by its id alone: it is a public client, and the secret is not used',
+          ),
+          phrase('register a confidential client at the provider, or leave the secret empty here'),
         )
-      const isRaw = clientAuthentication === 'client_secret_basic' && secretEncoding === 'raw'
-      const isAssertion = clientAuthentication.endsWith('_jwt') && assertionAudience === 'token_endpoint'
-      const note = isRaw ? ', which it reads without form encoding' : ''
-      const audience = isAssertion ? ', with its token endpoint as the audience' : ''
-      return ok(name, `the provider knows the client ${knownBy[clientAuthentication]}${note}${audience}`)
-    }
+      return ok(name, describeKnown(method))
     case 'unknown_client': {
       const known = entraErrorOf(detail)
-      const message = `the provider does not accept the client: ${known?.cause ?? cause} (${detail})`
+      const message = phrase('the provider does not accept the client: {{cause}} ({{detail}})', {
+        cause: asPhrase(known?.cause ?? cause),
+        detail,
+      })
       return failed(name, message, known?.hint ?? hint)
     }
     case 'issues_tokens_for_fake_code':
       return failed(
         name,
-        'the provider issues tokens for an invented code',
-        'do not use it: anyone could sign in with it',
+        phrase('the provider issues tokens for an invented code'),
+        phrase('do not use it: anyone could sign in with it'),
       )
     case 'no_response':
       return failed(
         name,
-        `the token endpoint cannot be reached (${detail})`,
-        'check whether this server can reach it: host name, firewall, proxy and certificate',
+        phrase('the token endpoint cannot be reached ({{detail}})', { detail }),
+        phrase('check whether this server can reach it: host name, firewall, proxy and certificate'),
       )
     case 'unclear':
       return warning(
         name,
-        `the test cannot tell whether the provider knows the client (${detail})`,
-        'do a test sign-in before you enable it',
+        phrase('the test cannot tell whether the provider knows the client ({{detail}})', { detail }),
+        phrase('do a test sign-in before you enable it'),
       )
   }
+}
+
+function describeKnown({ clientAuthentication, secretEncoding, assertionAudience }: ClientMethod): AdminText {
+  const finding = asPhrase(knownBy[clientAuthentication])
+  if (clientAuthentication === 'client_secret_basic' && secretEncoding === 'raw')
+    return phrase('{{finding}}, which it reads without form encoding', { finding })
+  return clientAuthentication.endsWith('_jwt') && assertionAudience === 'token_endpoint'
+    ? phrase('{{finding}}, with its token endpoint as the audience', { finding })
+    : finding
 }
 
 async function requestTokens(

@@ -13,6 +13,7 @@ import { isIssuerOf, issuerOfMetadata, keyIssuersFor, type Tenancy } from '../..
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
+import { type AdminText, phrase } from '../../shared/phrase.ts'
 import { failed, ok, type TestInput } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
@@ -25,9 +26,9 @@ export async function reach(input: ReachInput, outbound: HttpClient): Promise<Re
     const metadata = await discover(input, outbound)
     const issuer = checkIssuer(metadata.issuer, input)
     if (issuer.result === 'failed')
-      return { checks: [ok('reached', `${documentUrl(input)} was read`), issuer] }
-    const reached = ok('reached', `the discovery document of ${metadata.issuer} was read`)
-    return { metadata, checks: [reached, issuer] }
+      return { checks: [ok('reached', phrase('{{url}} was read', { url: documentUrl(input) })), issuer] }
+    const reached = phrase('the discovery document of {{issuer}} was read', { issuer: metadata.issuer })
+    return { metadata, checks: [ok('reached', reached), issuer] }
   } catch (error) {
     return { checks: [describeUnreadable(error, input)] }
   }
@@ -48,57 +49,82 @@ function checkIssuer(named: string, input: ReachInput): Check {
     // Like an issuer that an administrator enters: it is stored, and shown in terminals.
     /^[!-~]{1,255}$/.test(named)
   const isEntered = isIssuerKnown ? named === issuer : withoutSlash(named) === withoutSlash(issuer)
-  if (isSameSite && (isOnlyUrl || isEntered)) return ok('issuer', `the issuer is ${named}`)
-  return failed(
-    'issuer',
-    `the discovery document names another issuer: ${JSON.stringify(named)}`,
-    compareIssuer(documentUrl(input)),
-  )
+  if (isSameSite && (isOnlyUrl || isEntered))
+    return ok('issuer', phrase('the issuer is {{issuer}}', { issuer: named }))
+  return anotherIssuer(named, documentUrl(input))
 }
 
-const compareIssuer = (url: string) => `open ${url} and compare its "issuer" with what you entered`
+function anotherIssuer(named: string, url: string): Check {
+  return failed(
+    'issuer',
+    phrase('the discovery document names another issuer: {{issuer}}', { issuer: JSON.stringify(named) }),
+    phrase('open {{url}} and compare its "issuer" with what you entered', { url }),
+  )
+}
 
 function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   const { protocol } = new URL(input.issuer)
   const url = documentUrl(input)
-  const response = causeOf(error, Response)
-  const status = response?.status
-  const type = response?.headers.get('content-type')?.split(';')[0] ?? 'an unknown type'
-  const unusable = `no usable discovery document at ${input.issuer}`
-  const fails = (message: string, hint: string) => failed('reached', message, hint)
+  const fails = (message: AdminText, hint: AdminText) => failed('reached', message, hint)
+  const unusable = phrase('no usable discovery document at {{issuer}}: {{error}}', {
+    issuer: input.issuer,
+    error: describeError(error),
+  })
   // The issuer of a row for several tenants is compared with a template.
-  if (error instanceof IssuerMismatchError) return failed('issuer', error.message, compareIssuer(url))
-  if (!isFetchable(new URL(url))) return fails(`${unusable}: ${describeError(error)}`, 'use an https issuer')
-  if (status === 404 || status === 410)
-    return fails(
-      `${url} responded with ${status}: is a part of the path missing, or the realm misspelled?`,
-      'compare the address with the provider’s console; it is case-sensitive',
-    )
-  if (status === 200 && !type.includes('json'))
-    return fails(
-      `${url} responded with ${type} instead of JSON: is a part of the path missing?`,
-      'open it in a browser: it must show the discovery document',
-    )
-  if (status !== undefined && status !== 200)
-    return fails(
-      `${url} responded with ${status} instead of 200`,
-      status >= 500 ? 'test again when the provider works' : `open ${url} from this server`,
-    )
+  if (error instanceof IssuerMismatchError) return anotherIssuer(error.issuer, url)
+  if (!isFetchable(new URL(url))) return fails(unusable, phrase('use an https issuer'))
+  const response = causeOf(error, Response)
+  const wrong = response && describeResponse(response, url)
+  if (wrong) return wrong
   const plainHttp = causeOf(error, PlainHttpError)
   if (plainHttp)
     return fails(
-      `${plainHttp.message}, not https`,
-      'enter the address at which the provider serves https; plain http is accepted only for localhost',
+      phrase('{{error}}, not https', { error: plainHttp.message }),
+      phrase(
+        'enter the address at which the provider serves https; plain http is accepted only for localhost',
+      ),
     )
   if (isUnreachable(error))
     return fails(
-      `${unusable}: ${describeError(error)}`,
+      unusable,
       protocol === 'http:'
-        ? `open ${url} from this server; if the provider speaks https, enter https`
-        : `open ${url} from this server; check the host name, the firewall, the proxy and the certificate`,
+        ? phrase('open {{url}} from this server; if the provider speaks https, enter https', { url })
+        : phrase(
+            'open {{url}} from this server; check the host name, the firewall, the proxy and the certificate',
+            { url },
+          ),
     )
-  return fails(`${unusable}: ${describeError(error)}`, `open ${url}: the provider must correct its document`)
+  return fails(unusable, phrase('open {{url}}: the provider must correct its document', { url }))
 }
+
+/** @returns `undefined` if the response is JSON, whatever it contains */
+function describeResponse({ headers, status }: Response, url: string): Check | undefined {
+  const type = headers.get('content-type')?.split(';')[0]
+  const fails = (message: AdminText, hint: AdminText) => failed('reached', message, hint)
+  if (status === 404 || status === 410)
+    return fails(
+      phrase('{{url}} responded with {{status}}: is a part of the path missing, or the realm misspelled?', {
+        url,
+        status,
+      }),
+      phrase('compare the address with the provider’s console; it is case-sensitive'),
+    )
+  if (status === 200 && !type?.includes('json'))
+    return fails(
+      phrase('{{url}} responded with {{type}} instead of JSON: is a part of the path missing?', {
+        url,
+        type: type ?? phrase('an unknown type', {}),
+      }),
+      phrase('open it in a browser: it must show the discovery document'),
+    )
+  if (status === 200) return undefined
+  return fails(
+    phrase('{{url}} responded with {{status}} instead of 200', { url, status }),
+    status >= 500 ? phrase('test again when the provider works') : openFromHere(url),
+  )
+}
+
+const openFromHere = (url: string) => phrase('open {{url}} from this server', { url })
 
 /** openid-client wraps the response that it refused, and our own errors. */
 function causeOf<T>(error: unknown, type: new (...values: never[]) => T): T | undefined {
@@ -127,21 +153,26 @@ export async function checkKeys(
     const wanted = algorithms.length > 0 ? algorithms : signingAlgorithms
     const keySet = keysOfTenants((await response.json()) as JSONWebKeySet, tenancy)
     const usable = await findUsable(keySet, wanted)
-    return ok('keys', `the key set contains a usable key for ${usable.join(', ')}`)
+    const algorithmsOfKeys = usable.join(', ')
+    return ok(
+      'keys',
+      phrase('the key set contains a usable key for {{algorithms}}', { algorithms: algorithmsOfKeys }),
+    )
   } catch (error) {
     const hint = keysHint(error, metadata.jwks_uri)
-    return failed('keys', `the keys cannot be used: ${describeError(error)}`, hint)
+    return failed('keys', phrase('the keys cannot be used: {{error}}', { error: describeError(error) }), hint)
   }
 }
 
-function keysHint(error: unknown, uri: string): string {
+function keysHint(error: unknown, url: string): AdminText {
   const code = (error as { code?: unknown } | null)?.code
   if (code === 'jwks')
-    return 'create a signing key for this algorithm at the provider, or choose another algorithm'
-  if (code === 'keys_issuer') return 'compare the tenant in the settings with the issuer of these keys'
+    return phrase('create a signing key for this algorithm at the provider, or choose another algorithm')
+  if (code === 'keys_issuer')
+    return phrase('compare the tenant in the settings with the issuer of these keys')
   if (isUnreachable(error))
-    return `open ${uri} from this server; check the firewall, the proxy and the certificate`
-  return code === 'jwks_uri' ? `open ${uri} from this server` : `open ${uri}; it must be a JSON key set`
+    return phrase('open {{url}} from this server; check the firewall, the proxy and the certificate', { url })
+  return code === 'jwks_uri' ? openFromHere(url) : phrase('open {{url}}; it must be a JSON key set', { url })
 }
 
 /** Selects the keys that a sign-in may use: Entra names the issuer of each. @throws when all keys name other issuers */

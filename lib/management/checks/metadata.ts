@@ -10,23 +10,28 @@ import {
   type SigningAlgorithm,
   signingAlgorithms,
 } from '../../providers/setting-values.ts'
+import { listed, phrase } from '../../shared/phrase.ts'
 import { absent, failed, ok, type TestInput, warning } from './candidate.ts'
 
 export function checkFlow(metadata: ProviderMetadata): Check {
   const types = metadata.response_types_supported
   if (!Array.isArray(types) || types.includes('code'))
-    return ok('flow', 'the authorization code flow is supported')
+    return ok('flow', phrase('the authorization code flow is supported'))
   return failed(
     'flow',
-    `the provider does not announce the response type "code", only ${types.join(', ')}`,
-    'enable the authorization code flow at the provider',
+    phrase('the provider does not announce the response type "code", only {{types}}', {
+      types: types.join(', '),
+    }),
+    phrase('enable the authorization code flow at the provider'),
   )
 }
 
 const logoutEffects = {
-  provider: 'signing out also ends the session at the provider',
-  portal: 'signing out ends only the portal session, as the setting “Sign-out ends” says',
-  ask: 'signing out ends the portal session, and the user chooses whether to sign out at the provider, too',
+  provider: phrase('signing out also ends the session at the provider'),
+  portal: phrase('signing out ends only the portal session, as the setting “Sign-out ends” says'),
+  ask: phrase(
+    'signing out ends the portal session, and the user chooses whether to sign out at the provider, too',
+  ),
 }
 
 /** Never a problem: signing out of the portal works without either. */
@@ -35,37 +40,53 @@ export function checkLogout(
   { frontChannelLogout, logout = 'provider' }: TestInput,
 ): Check[] {
   const isFrontChannel = metadata.frontchannel_logout_supported === true
-  const frontChannel = ', but front-channel logout, which you can enable here'
   return [
     metadata.end_session_endpoint === undefined
       ? absent(
           'logout',
-          'signing out ends only the portal session: the provider announces no usable end_session_endpoint',
+          phrase(
+            'signing out ends only the portal session: the provider announces no usable end_session_endpoint',
+          ),
         )
       : ok('logout', logoutEffects[logout]),
     metadata.backchannel_logout_supported === true
-      ? ok('back-channel', 'the provider announces back-channel logout, which reports when its session ends')
+      ? ok(
+          'back-channel',
+          phrase('the provider announces back-channel logout, which reports when its session ends'),
+        )
       : isFrontChannel && frontChannelLogout
         ? ok(
             'back-channel',
-            'the provider announces front-channel logout, with which the browser reports when its session ends',
+            phrase(
+              'the provider announces front-channel logout, with which the browser reports when its session ends',
+            ),
           )
         : absent(
             'back-channel',
-            `the provider does not announce back-channel logout${isFrontChannel ? frontChannel : ''}`,
+            isFrontChannel
+              ? phrase(
+                  'the provider does not announce back-channel logout, but front-channel logout, which you can enable here',
+                )
+              : phrase('the provider does not announce back-channel logout'),
           ),
   ]
 }
 
 export function checkPkce(metadata: ProviderMetadata, { preset }: TestInput): Check {
   const methods: unknown = metadata.code_challenge_methods_supported
-  if (Array.isArray(methods) && methods.includes('S256')) return ok('pkce', 'PKCE with S256 is supported')
-  const { displayName, supportsPkce } = presetOf(preset) ?? {}
+  if (Array.isArray(methods) && methods.includes('S256'))
+    return ok('pkce', phrase('PKCE with S256 is supported'))
+  const { displayName: provider = '', supportsPkce } = presetOf(preset) ?? {}
   if (supportsPkce)
-    return ok('pkce', `${displayName} supports PKCE with S256, although it does not announce it`)
+    return ok(
+      'pkce',
+      phrase('{{provider}} supports PKCE with S256, although it does not announce it', { provider }),
+    )
   return absent(
     'pkce',
-    'the provider does not announce PKCE with S256; the portal sends it anyway, and many providers support it without announcing it',
+    phrase(
+      'the provider does not announce PKCE with S256; the portal sends it anyway, and many providers support it without announcing it',
+    ),
   )
 }
 
@@ -77,16 +98,22 @@ export function checkPushedRequests(metadata: ProviderMetadata, input: TestInput
     return isAnnounced
       ? absent(
           name,
-          'not in use: the provider accepts pushed authorization requests (PAR), which you can turn on here',
+          phrase(
+            'not in use: the provider accepts pushed authorization requests (PAR), which you can turn on here',
+          ),
         )
       : undefined
   const isRequired = metadata.require_pushed_authorization_requests === true
-  const message = `authorization requests are pushed (PAR)${isRequired ? ', as the provider requires' : ''}`
+  const message = isRequired
+    ? phrase('authorization requests are pushed (PAR), as the provider requires')
+    : phrase('authorization requests are pushed (PAR)')
   if (isAnnounced) return ok(name, message)
   return failed(
     name,
-    'authorization requests cannot be pushed (PAR): the provider announces no https endpoint for them',
-    'turn pushed authorization requests off, or enable them at the provider',
+    phrase(
+      'authorization requests cannot be pushed (PAR): the provider announces no https endpoint for them',
+    ),
+    phrase('turn pushed authorization requests off, or enable them at the provider'),
   )
 }
 
@@ -105,16 +132,21 @@ export function checkDpop(
   if (!dpop && isRequired)
     return warning(
       name,
-      'users cannot sign in: the client requires tokens that are bound to a key (DPoP)',
-      'turn DPoP on in the settings, or off for this client at the provider',
+      phrase('users cannot sign in: the client requires tokens that are bound to a key (DPoP)'),
+      phrase('turn DPoP on in the settings, or off for this client at the provider'),
     )
   if (!dpop) return undefined
   if (Array.isArray(algorithms) && algorithms.includes(dpopAlgorithm))
-    return ok(name, `tokens are bound to a key of each sign-in (DPoP with ${dpopAlgorithm})`)
+    return ok(
+      name,
+      phrase('tokens are bound to a key of each sign-in (DPoP with {{algorithm}})', {
+        algorithm: dpopAlgorithm,
+      }),
+    )
   return warning(
     name,
-    `the provider does not announce DPoP with ${dpopAlgorithm}`,
-    'turn DPoP off unless the client requires it at the provider',
+    phrase('the provider does not announce DPoP with {{algorithm}}', { algorithm: dpopAlgorithm }),
+    phrase('turn DPoP off unless the client requires it at the provider'),
   )
 }
 
@@ -125,34 +157,53 @@ export function checkUnsupported(metadata: ProviderMetadata): Check | undefined 
   const isListed = (list: unknown) => Array.isArray(list) && list.length > 0
   const bindsCertificates = metadata.tls_client_certificate_bound_access_tokens === true
   const offered = [
-    isListed(metadata.id_token_encryption_alg_values_supported) && 'encrypted ID tokens',
-    isListed(metadata.userinfo_encryption_alg_values_supported) && 'encrypted UserInfo responses',
+    isListed(metadata.id_token_encryption_alg_values_supported) && phrase('encrypted ID tokens'),
+    isListed(metadata.userinfo_encryption_alg_values_supported) && phrase('encrypted UserInfo responses'),
     (bindsCertificates || announcedMethods(metadata).some(isMutualTls)) && 'Mutual TLS',
   ].filter((each) => each !== false)
   if (offered.length === 0) return undefined
-  return absent('unsupported', `not supported here: ${offered.join(', ')}; leave them off for this client`)
+  return absent(
+    'unsupported',
+    phrase('not supported here: {{features}}; leave them off for this client', { features: listed(offered) }),
+  )
 }
 
 /** @param accepted algorithms that may sign tokens of this provider */
 export function checkSigning(announced: unknown, accepted: readonly SigningAlgorithm[]): Check {
   const [only, ...others] = accepted
   const isAnnounced = only !== undefined && (!Array.isArray(announced) || announced.includes(only))
-  if (isAnnounced && others.length === 0) return ok('signing', `ID tokens must be signed with ${only}`)
-  if (isAnnounced) return ok('signing', `ID tokens may be signed with ${accepted.join(', ')}`)
+  if (isAnnounced && others.length === 0)
+    return ok('signing', phrase('ID tokens must be signed with {{algorithm}}', { algorithm: only }))
+  if (isAnnounced)
+    return ok(
+      'signing',
+      phrase('ID tokens may be signed with {{algorithms}}', { algorithms: accepted.join(', ') }),
+    )
+  const algorithms = [announced].flat().join(', ')
   return failed(
     'signing',
-    `the provider does not announce ${only ?? 'an asymmetric algorithm'} for ID tokens, only ${[announced].flat().join(', ')}`,
-    `configure an asymmetric algorithm for ID tokens at the provider (${signingAlgorithms.slice(0, 4).join(', ')}); HS256 and none are refused`,
+    only === undefined
+      ? phrase('the provider does not announce an asymmetric algorithm for ID tokens, only {{algorithms}}', {
+          algorithms,
+        })
+      : phrase('the provider does not announce {{algorithm}} for ID tokens, only {{algorithms}}', {
+          algorithm: only,
+          algorithms,
+        }),
+    phrase(
+      'configure an asymmetric algorithm for ID tokens at the provider ({{algorithms}}); HS256 and none are refused',
+      { algorithms: signingAlgorithms.slice(0, 4).join(', ') },
+    ),
   )
 }
 
 /** The portal fetches UserInfo only for a new identity, if the ID token does not confirm its address. */
 export function checkUserInfo(metadata: ProviderMetadata): Check {
   if (metadata.userinfo_endpoint !== undefined)
-    return ok('userinfo', 'UserInfo can supply the e-mail address if the ID token lacks it')
+    return ok('userinfo', phrase('UserInfo can supply the e-mail address if the ID token lacks it'))
   return absent(
     'userinfo',
-    'the provider announces no UserInfo endpoint: the ID token must contain the e-mail address',
+    phrase('the provider announces no UserInfo endpoint: the ID token must contain the e-mail address'),
   )
 }
 
@@ -179,32 +230,41 @@ export function checkAuthentication(
   if (method.startsWith('client_secret') && input.clientSecret === undefined)
     return failed(
       name,
-      `${method} needs a client secret`,
-      'enter the client secret, or choose `none` for a public client, or `private_key_jwt` for one with keys',
+      phrase('{{method}} needs a client secret', { method }),
+      phrase(
+        'enter the client secret, or choose `none` for a public client, or `private_key_jwt` for one with keys',
+      ),
     )
   const announced = announcedMethods(metadata)
+  const methods = announced.join(', ')
   const announcesNothing = metadata.token_endpoint_auth_methods_supported === undefined
   // Many providers have public clients without announcing `none`: the administrator has chosen it.
   if (method === 'none' && !announced.includes(method) && !announcesNothing)
     return warning(
       name,
-      `the provider does not announce public clients (none), only ${announced.join(', ')}`,
-      'do nothing if the client is public (PKCE, no secret) at the provider; otherwise enter its secret',
+      phrase('the provider does not announce public clients (none), only {{methods}}', { methods }),
+      phrase(
+        'do nothing if the client is public (PKCE, no secret) at the provider; otherwise enter its secret',
+      ),
     )
   if (!announced.includes(method) && method !== 'none')
     return failed(
       name,
-      `the provider does not announce ${method}, only ${announced.join(', ')}`,
+      phrase('the provider does not announce {{method}}, only {{methods}}', { method, methods }),
       announced.every(isMutualTls)
-        ? 'Mutual TLS is not supported: enable another method for this client at the provider'
-        : 'choose a method that the provider announces',
+        ? phrase('Mutual TLS is not supported: enable another method for this client at the provider')
+        : phrase('choose a method that the provider announces'),
     )
   const algorithms = metadata.token_endpoint_auth_signing_alg_values_supported
   if (method === 'private_key_jwt' && !keyAlgorithmFor(algorithms))
     return failed(
       name,
-      `the provider supports none of our algorithms for private_key_jwt, only ${[algorithms].flat().join(', ')}`,
-      `enable one of ${clientKeyAlgorithms.slice(0, 3).join(', ')} at the provider, or choose another method`,
+      phrase('the provider supports none of our algorithms for private_key_jwt, only {{algorithms}}', {
+        algorithms: [algorithms].flat().join(', '),
+      }),
+      phrase('enable one of {{algorithms}} at the provider, or choose another method', {
+        algorithms: clientKeyAlgorithms.slice(0, 3).join(', '),
+      }),
     )
-  return ok(name, `the client authenticates with ${method}`)
+  return ok(name, phrase('the client authenticates with {{method}}', { method }))
 }

@@ -1,3 +1,4 @@
+import { phrase } from '../../shared/phrase.ts'
 import { type Preset, readAddress, readName, unconfirmedTrust } from './preset.ts'
 
 export const authentik: Preset = {
@@ -11,7 +12,7 @@ export const authentik: Preset = {
       example: 'https://id.example.com',
       read: readAddress('https://id.example.com', ({ pathname }) =>
         /\/(application|if)(\/|$)/.test(pathname)
-          ? 'enter only the part before `/application/`, and the slug separately'
+          ? phrase('enter only the part before `/application/`, and the slug separately')
           : undefined,
       ),
     },
@@ -20,7 +21,7 @@ export const authentik: Preset = {
       label: 'Application slug',
       hint: 'its name in URLs, below the name of the application',
       example: 'portal',
-      read: readName(/^[A-Za-z0-9_-]{1,100}$/, 'enter the slug of the application, such as `portal`'),
+      read: readName(/^[A-Za-z0-9_-]{1,100}$/, phrase('enter the slug of the application, such as `portal`')),
     },
   ],
   // The trailing slash is part of the issuer in the tokens.

@@ -1,3 +1,4 @@
+import { phrase } from '../../shared/phrase.ts'
 import { type Preset, readName } from './preset.ts'
 
 export const cognito: Preset = {
@@ -11,7 +12,7 @@ export const cognito: Preset = {
       example: 'eu-central-1_AbCdEfGhI',
       read: readName(
         /^[a-z]{2}(?:-[a-z]{2,12}){1,3}-\d_[A-Za-z0-9]{1,55}$/,
-        'enter the user pool ID with its region, such as `eu-central-1_AbCdEfGhI`',
+        phrase('enter the user pool ID with its region, such as `eu-central-1_AbCdEfGhI`'),
       ),
     },
   ],

@@ -1,4 +1,5 @@
-import type { Issue, ProblemCode } from '../../shared/errors.ts'
+import { type Issue, issueAt, type ProblemCode } from '../../shared/errors.ts'
+import { phrase } from '../../shared/phrase.ts'
 import { admits, guid, organizations, personalAccounts, pinsTenants, tenantIn } from '../issuer.ts'
 import { splitEmailDomain } from '../setting-values.ts'
 import type { ProviderSettings } from '../settings.ts'
@@ -6,8 +7,9 @@ import { type Preset, type PresetQuestion, readDomain, trustByCode } from './pre
 
 const host = 'https://login.microsoftonline.com'
 
-const enterTenantId =
-  'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration, or a domain of your organisation; several of them, separated by spaces; or the word `organizations` for every organisation'
+const enterTenantId = phrase(
+  'enter the Directory (tenant) ID, a GUID, from the overview page of the app registration, or a domain of your organisation; several of them, separated by spaces; or the word `organizations` for every organisation',
+)
 
 const readTenantDomain = readDomain('contoso.com')
 
@@ -26,15 +28,20 @@ const tenant: PresetQuestion = {
   },
 }
 
-const personalRefused = 'personal Microsoft accounts belong to no organisation and cannot sign in'
+const personalRefused = phrase('personal Microsoft accounts belong to no organisation and cannot sign in')
 
 const [issuerOfOne, issuerOfMany] = [(id: string) => `${host}/${id}/v2.0`, `${host}/${organizations}/v2.0`]
 
-const enterIssuer = `for Microsoft Entra ID it is ${issuerOfOne('<tenant>')}, with a GUID in lower case or \`organizations\` for the tenant; \`common\`, \`consumers\` and domain names are not accepted`
-const ofOneTenant =
-  'the issuer belongs to one tenant: leave the tenants out, or use the issuer of `organizations`'
-const listTenants =
-  'anyone can have a tenant and claim any address there: list the tenants that you trust, or add the optional claim xms_edov'
+const enterIssuer = phrase(
+  'for Microsoft Entra ID it is {{issuer}}, with a GUID in lower case or `organizations` for the tenant; `common`, `consumers` and domain names are not accepted',
+  { issuer: issuerOfOne('<tenant>') },
+)
+const ofOneTenant = phrase(
+  'the issuer belongs to one tenant: leave the tenants out, or use the issuer of `organizations`',
+)
+const listTenants = phrase(
+  'anyone can have a tenant and claim any address there: list the tenants that you trust, or add the optional claim xms_edov',
+)
 
 export const entra: Preset = {
   name: 'entra',
@@ -113,10 +120,10 @@ export const entra: Preset = {
 
 function checkTenants({ issuer, tenants }: ProviderSettings): Issue[] {
   const named = tenantIn(issuer)
-  if (named === undefined) return [{ path: 'issuer', message: enterIssuer }]
+  if (named === undefined) return [issueAt('issuer', enterIssuer)]
   if (named === personalAccounts || tenants.includes(personalAccounts))
-    return [{ path: 'tenants', message: personalRefused }]
-  return named !== organizations && tenants.length > 0 ? [{ path: 'tenants', message: ofOneTenant }] : []
+    return [issueAt('tenants', personalRefused)]
+  return named !== organizations && tenants.length > 0 ? [issueAt('tenants', ofOneTenant)] : []
 }
 
 /**
@@ -125,14 +132,15 @@ function checkTenants({ issuer, tenants }: ProviderSettings): Issue[] {
  */
 function checkEmailTrust({ issuer, tenants, trustsEmail }: ProviderSettings): Issue[] {
   const isTrustworthy = pinsTenants({ preset: entra.name, issuer, tenants })
-  return trustsEmail && !isTrustworthy ? [{ path: 'trustsEmail', message: listTenants }] : []
+  return trustsEmail && !isTrustworthy ? [issueAt('trustsEmail', listTenants)] : []
 }
 
 /** Entra finds the key of a client assertion by the thumbprint of an uploaded certificate (`x5t#S256`), and reads no public keys. */
 function checkClientAuthentication({ clientAuthentication }: ProviderSettings): Issue[] {
-  const message =
-    'Microsoft Entra ID accepts private_key_jwt only with an uploaded certificate, which the portal does not support: use a client secret (client_secret_post)'
-  return clientAuthentication === 'private_key_jwt' ? [{ path: 'clientAuthentication', message }] : []
+  const message = phrase(
+    'Microsoft Entra ID accepts private_key_jwt only with an uploaded certificate, which the portal does not support: use a client secret (client_secret_post)',
+  )
+  return clientAuthentication === 'private_key_jwt' ? [issueAt('clientAuthentication', message)] : []
 }
 
 function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issue[] {
@@ -140,10 +148,12 @@ function checkDomains({ emailDomains, issuer, tenants }: ProviderSettings): Issu
   return emailDomains
     .map(splitEmailDomain)
     .filter(({ tenant }) => tenant !== undefined && !admitted(tenant))
-    .map(({ domain }) => ({
-      path: 'emailDomains',
-      message: `${domain} is bound to a tenant whose users are not admitted`,
-    }))
+    .map(({ domain }) =>
+      issueAt(
+        'emailDomains',
+        phrase('{{domain}} is bound to a tenant whose users are not admitted', { domain }),
+      ),
+    )
 }
 
 /**

@@ -1,3 +1,4 @@
+import { phrase } from '../../shared/phrase.ts'
 import { type Preset, readAddress, readSegment } from './preset.ts'
 
 export const keycloak: Preset = {
@@ -11,7 +12,7 @@ export const keycloak: Preset = {
       example: 'https://id.example.com',
       read: readAddress('https://id.example.com', ({ pathname }) =>
         /\/(realms|admin)(\/|$)/.test(pathname)
-          ? 'enter only the part before `/realms/`, and the realm separately'
+          ? phrase('enter only the part before `/realms/`, and the realm separately')
           : undefined,
       ),
     },
@@ -20,7 +21,7 @@ export const keycloak: Preset = {
       label: 'Realm',
       hint: 'its name, not its display name; case-sensitive',
       example: 'acme',
-      read: readSegment('enter the name of the realm, such as `acme`'),
+      read: readSegment(phrase('enter the name of the realm, such as `acme`')),
     },
   ],
   settings: ({ address, realm }) => ({ issuer: `${address}/realms/${realm}` }),

@@ -1,3 +1,4 @@
+import { phrase } from '../../shared/phrase.ts'
 import { type Preset, readDomain, readName } from './preset.ts'
 
 export const okta: Preset = {
@@ -11,7 +12,7 @@ export const okta: Preset = {
       example: 'example.okta.com',
       read: readDomain('example.okta.com', (domain) =>
         /-admin\.okta[a-z-]*\.com$/.test(domain)
-          ? 'enter the domain without `-admin`, which is the Admin Console'
+          ? phrase('enter the domain without `-admin`, which is the Admin Console')
           : undefined,
       ),
     },
@@ -21,7 +22,10 @@ export const okta: Preset = {
       hint: 'only for a custom authorization server, such as `default`; default: the one of the organisation',
       example: 'default',
       required: false,
-      read: readName(/^[A-Za-z0-9]{1,64}$/, 'enter the ID at the end of the Issuer URI, such as `default`'),
+      read: readName(
+        /^[A-Za-z0-9]{1,64}$/,
+        phrase('enter the ID at the end of the Issuer URI, such as `default`'),
+      ),
     },
   ],
   settings: ({ domain, server }) => ({

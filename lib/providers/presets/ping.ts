@@ -1,3 +1,4 @@
+import { phrase } from '../../shared/phrase.ts'
 import { type Preset, readChoice, readGuid } from './preset.ts'
 
 export const ping: Preset = {
@@ -9,7 +10,7 @@ export const ping: Preset = {
       label: 'Environment ID',
       hint: 'under Settings > Environment Properties, a GUID',
       example: '00000000-0000-0000-0000-000000000000',
-      read: readGuid('enter the Environment ID, a GUID, from Settings > Environment Properties'),
+      read: readGuid(phrase('enter the Environment ID, a GUID, from Settings > Environment Properties')),
     },
     {
       name: 'region',

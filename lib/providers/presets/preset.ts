@@ -1,4 +1,5 @@
 import type { Issue } from '../../shared/errors.ts'
+import { type AdminText, phrase } from '../../shared/phrase.ts'
 import { percentEncode } from '../setting-values.ts'
 import type { ProviderSettings, Setting, SettingName } from '../settings.ts'
 
@@ -15,7 +16,7 @@ export interface PresetQuestion {
   /** true if the form asks for it as a part of "Whose addresses do you trust?" */
   askedAsTrust?: true
   /** @returns the normalized answer, or what to enter instead */
-  read(answer: string): { answer: string } | { wrong: string }
+  read(answer: string): { answer: string } | { wrong: AdminText }
 }
 
 /** One answer to "Whose addresses do you trust?" in the administrators' form. */
@@ -132,7 +133,7 @@ export function readDomain(example: string, refused?: (domain: string) => string
   return (answer) => {
     const read = bareDomain(answer)
     if (read.length > 253 || !domain.test(read) || !isHost(read))
-      return { wrong: `enter only a domain, such as \`${example}\`` }
+      return { wrong: phrase('enter only a domain, such as `{{example}}`', { example }) }
     const wrong = refused?.(read)
     return wrong === undefined ? { answer: read } : { wrong }
   }
@@ -147,7 +148,7 @@ export function readAddress(example: string, refused?: (address: URL) => string 
   return (answer) => {
     const whole = withoutSlashes(answer.includes('://') ? answer.trim() : `https://${answer.trim()}`)
     if (!address.test(whole) || !URL.canParse(whole))
-      return { wrong: `enter a URL with nothing after its path, such as \`${example}\`` }
+      return { wrong: phrase('enter a URL with nothing after its path, such as `{{example}}`', { example }) }
     const url = new URL(whole)
     const wrong = refused?.(url)
     return wrong === undefined ? { answer: withoutSlashes(url.href) } : { wrong }
@@ -190,7 +191,9 @@ export function readGuid(sentence: string): Read {
 export function readChoice(choices: readonly string[]): Read {
   return (answer) => {
     const read = answer.trim().toLowerCase()
-    return choices.includes(read) ? { answer: read } : { wrong: `enter one of ${choices.join(', ')}` }
+    return choices.includes(read)
+      ? { answer: read }
+      : { wrong: phrase('enter one of {{choices}}', { choices: choices.join(', ') }) }
   }
 }
 
@@ -202,7 +205,7 @@ export function readSubdomain(parent: string): Read {
     const name = read.endsWith(`.${parent}`) ? read.slice(0, -parent.length - 1) : read
     return oneLabel.test(name) && isHost(`${name}.${parent}`)
       ? { answer: name }
-      : { wrong: `enter the part before \`.${parent}\`, such as \`acme\`` }
+      : { wrong: phrase('enter the part before `.{{domain}}`, such as `acme`', { domain: parent }) }
   }
 }
 

@@ -1,3 +1,4 @@
+import { phrase } from '../../shared/phrase.ts'
 import { type Preset, readDomain } from './preset.ts'
 
 export const salesforce: Preset = {
@@ -12,9 +13,9 @@ export const salesforce: Preset = {
       read: readDomain('acme.my.salesforce.com', (domain) => {
         // Users of every organisation sign in there.
         if (/^(login|test)\.salesforce\.com$/.test(domain))
-          return 'enter the domain of your own organisation, which ends with `.my.salesforce.com`'
+          return phrase('enter the domain of your own organisation, which ends with `.my.salesforce.com`')
         return domain.endsWith('.lightning.force.com')
-          ? 'enter the domain that ends with `.my.salesforce.com`, not the one of the Lightning pages'
+          ? phrase('enter the domain that ends with `.my.salesforce.com`, not the one of the Lightning pages')
           : undefined
       }),
     },
