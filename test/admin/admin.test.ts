@@ -652,7 +652,7 @@ describe('connecting a provider', () => {
     ])
     expect(textOf(twice)).toContain('Write 1 to 40 lower-case letters')
     const reserved = { ...entries(provider), authorizationParameters: 'redirect_uri=https://evil.example' }
-    expect(textOf(await post('/new/generic', reserved))).toContain('the plugin sets those')
+    expect(textOf(await post('/new/generic', reserved))).toContain('the plugin sets them itself')
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
