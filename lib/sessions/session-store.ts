@@ -324,7 +324,7 @@ export function createCookieSession(
   return store instanceof TimeLimitedRedisStore ? openOnDemand(store, open, cookieName()) : open
 }
 
-/** An instance that has dropped one verifies it again. */
+/** A dropped cookie is verified again. */
 const maxVerifiedCookies = 10_000
 
 /**
