@@ -70,7 +70,7 @@ async function takeLook(
     reducedMotion: 'reduce',
   })
   for (const state of states) {
-    // Administrators' pages are in English.
+    // Administrators' pages are pictured in English only.
     if ((state.admin && locale !== 'en') || wanted?.test(state.name) === false) continue
     await openState(page, scene, state)
     await writePicture(page, `screenshots/${state.name}.${name}`)
