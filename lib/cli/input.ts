@@ -79,7 +79,8 @@ export async function choose(
 
 /** Loaded on use: most commands ask nothing. */
 async function loadPrompts({ question, flag }: Question): Promise<typeof import('@clack/prompts')> {
-  if (!atTerminal()) throw new ConfigurationError(`${question}: give ${flag}`)
+  const lead = question.endsWith('?') ? `${question} If so,` : `${question}:`
+  if (!atTerminal()) throw new ConfigurationError(`${lead} give ${flag}`)
   // Some terminals, such as those of containers, report a size of 0.
   process.stderr.columns ||= 80
   process.stderr.rows ||= 24

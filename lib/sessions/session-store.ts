@@ -1,7 +1,7 @@
 import { promisify } from 'node:util'
 import { RedisStore } from 'connect-redis'
 import type { Request, RequestHandler, Response } from 'express'
-import session, { MemoryStore, type SessionData, type Store } from 'express-session'
+import session, { MemoryStore, type Session, type SessionData, type Store } from 'express-session'
 import { LRUCache } from 'lru-cache'
 import { ConfigurationError, describeError, PortalSsoError } from '../shared/errors.ts'
 import type { Logger } from '../shared/logger.ts'
@@ -170,9 +170,14 @@ export class TimeLimitedRedisStore extends RedisStore {
     done?.(undefined, JSON.parse(text))
   }
 
-  async read(sid: string): Promise<{ text: string; data: SessionData | null }> {
+  /** Creates the request's session unless it is missing. @returns its text, and its cookie as stored */
+  async read(req: Request, sid: string): Promise<{ text: string; cookie: unknown }> {
     const text = String((await this.#client.get(this.#keyPrefix + sid)) ?? null)
-    return { text, data: JSON.parse(text) as SessionData | null }
+    const data = JSON.parse(text) as SessionData | null
+    // The session replaces it in `data`.
+    const cookie = data?.cookie
+    if (data) this.createSession(Object.assign(req, { sessionID: sid }), data)
+    return { text, cookie }
   }
 
   /** @param open runs express-session, which gets this text instead of reading the session again */
@@ -342,8 +347,8 @@ function openOnDemand(
   return (req, res, next) => {
     const cookie = cookiesOf(req)[cookieName] ?? ''
     const sid = verified.get(cookie)
-    // With several instances in the app, each has a view of the request.
-    if (sid === undefined || res.req !== req) {
+    // With several instances in the app, each has a view of the request. The host may have mounted this middleware twice.
+    if (sid === undefined || res.req !== req || req.session) {
       open(req, res, (error?: unknown) => {
         const isLoaded = req.session && persisted in req.session
         if (isLoaded && cookie.startsWith(`s:${req.sessionID}.`)) verified.set(cookie, req.sessionID)
@@ -352,13 +357,12 @@ function openOnDemand(
       return
     }
     Object.assign(req, { sessionID: '', sessionStore: store })
-    store.read(sid).then(
-      ({ text, data }) => {
-        if (!data) return store.openRead(text, () => open(req, res, next))
-        req.sessionID = sid
-        const isUnchanged = isUnchangedSince(store, req, { text, data })
+    store.read(req, sid).then(
+      ({ text, cookie }) => {
+        if (!req.session) return store.openRead(text, () => open(req, res, next))
         const reportError = (error?: unknown) => error !== undefined && next(error)
-        openBeforeResponse(res, isUnchanged, () => store.openRead(text, () => open(req, res, reportError)))
+        const openRead = () => store.openRead(text, () => open(req, res, reportError))
+        openBeforeResponse(store, res, { text, cookie }, openRead)
         next()
       },
       (cause: unknown) => next(storeFailure(cause)),
@@ -366,54 +370,62 @@ function openOnDemand(
   }
 }
 
-/** @returns true if the request's session is still `data`, and need not be renewed */
-function isUnchangedSince(
+/**
+ * Runs `open` before the headers are sent, or at the end of the response, if the session no longer is `text`, or must be renewed.
+ *
+ * @param open runs express-session, which wraps the functions that the response has now, before those of later middleware
+ */
+function openBeforeResponse(
   store: TimeLimitedRedisStore,
-  req: Request,
-  { text, data }: { text: string; data: SessionData },
-): () => boolean {
-  const { cookie } = data
-  const loaded = store.createSession(req, data)
-  return () => {
+  res: Response,
+  { text, cookie }: { text: string; cookie: unknown },
+  open: () => void,
+): void {
+  const { req } = res
+  const loaded = req.session
+  let functions = functionsOf(res)
+  let opened: Session | undefined
+  let hasEnded = false
+  const isUnchanged = () => {
     const { session, sessionID } = req
     if (session !== loaded || session.id !== sessionID || store.isDue(sessionID, session, Date.now()))
       return false
     // express-session ignores the expiry of the cookie, too.
     return JSON.stringify({ ...withFullJson(session), cookie }) === text
   }
-}
-
-/**
- * @param isUnchanged is called before the headers are sent, and at the end of the response
- * @param open runs express-session, which wraps the functions that the response has now, before those of later middleware
- */
-function openBeforeResponse(res: Response, isUnchanged: () => boolean, open: () => void): void {
-  let functions = { end: res.end, write: res.write, writeHead: res.writeHead }
-  let isOpen = false
-  let hasEnded = false
-  const openIfChanged = () => {
-    if (isOpen || isUnchanged()) return
-    isOpen = true
-    const [{ session, sessionID }, { end, write, writeHead }] = [res.req, res]
+  const openNow = (): Session => {
+    const [{ session, sessionID }, later] = [req, functionsOf(res)]
     Object.assign(res, functions)
-    Object.assign(res.req, { session: undefined })
+    Object.assign(req, { session: undefined })
     open()
-    functions = { end: res.end, write: res.write, writeHead: res.writeHead }
-    Object.assign(res, { end, write, writeHead })
-    Object.assign(res.req, { session, sessionID })
+    functions = functionsOf(res)
+    // express-session opens none for `OPTIONS *`.
+    opened = req.session ?? (Object.getPrototypeOf(loaded) as Session)
+    Object.assign(res, later)
+    Object.assign(req, { session, sessionID })
+    return opened
+  }
+  // express-session compares the session with what these have written or read last.
+  for (const name of ['save', 'reload'] as const) {
+    const value = function (this: Session, done: (error?: unknown) => void) {
+      return (opened ?? openNow())[name].call(this, done)
+    }
+    Object.defineProperty(loaded, name, { value, configurable: true, writable: true })
   }
   res.end = (...parameters: unknown[]) => {
-    // As with express-session, a second call does nothing.
+    // As with express-session, a second call does nothing, even if the first has failed.
     if (hasEnded) return false as never
-    openIfChanged()
     hasEnded = true
+    if (!opened && !isUnchanged()) openNow()
     return Reflect.apply(functions.end, res, parameters)
   }
   res.writeHead = (...parameters: unknown[]) => {
-    if (!hasEnded) openIfChanged()
+    if (!opened && !hasEnded && !isUnchanged()) openNow()
     return Reflect.apply(functions.writeHead, res, parameters)
   }
 }
+
+const functionsOf = ({ end, write, writeHead }: Response) => ({ end, write, writeHead })
 
 const opener = Symbol('opener')
 

@@ -167,6 +167,8 @@ export class Locales {
     const options = { lng: lang, ...(typeof values.count === 'number' && { count: values.count }) }
     return this.#adminTexts.t(text, {
       ...options,
+      // A text of ours never contains another one.
+      nest: false,
       replace: isolate(Object.fromEntries(written) as Record<string, string>, isRightToLeft),
     })
   }

@@ -290,7 +290,7 @@ describe('portal-sso sessions', () => {
     await portal.connect(provider)
     const visitors = [await signIn(), await signIn()]
     const refused = await cli.refusal(['sessions', 'end-all', '--user', 'ada@example.com'])
-    expect(refused).toMatch(/^ada@example.com: 2 active sessions\. End all of them\? .*: give --yes$/)
+    expect(refused).toMatch(/^ada@example.com: 2 active sessions\. End all of them\? If so, give --yes$/)
     expect(await Promise.all(visitors.map(isSignedIn))).toEqual([true, true])
     const { code, stdout } = await cli.run(
       ['sessions', 'end-all', '--provider', 'acme', '--yes'],
