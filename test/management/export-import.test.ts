@@ -456,7 +456,7 @@ describe('portal-sso providers export and import', () => {
     await cli.withDatabase((knex) => knex('sso_providers').delete())
     const { code, answered, screen } = await cli.converse(
       ['providers', 'import', at],
-      [['Client secret of acme (hidden)', `${provider.clientSecret}\r`]],
+      [['Client secret of acme', `${provider.clientSecret}\r`]],
     )
     expect({ code, answered }).toEqual({ code: 0, answered: 1 })
     expect(screen).toContain('acme is connected as a draft')

@@ -375,17 +375,16 @@ describe('the text of a problem', () => {
     pt: /dentro de alguns minutos/,
   }
   const files = readdirSync(path.resolve(import.meta.dirname, '../../views/locales'))
+    .map((file) => path.parse(file))
+    .filter(({ ext }) => ext === '.json')
 
-  it.each(files.map((file) => path.parse(file).name))(
-    'asks to wait only where that can help: %s',
-    async (name) => {
-      await open()
-      const file = path.resolve(import.meta.dirname, '../../views/locales', `${name}.json`)
-      const { problems } = JSON.parse(readFileSync(file, 'utf8')) as {
-        problems: Record<string, { sentence: string }>
-      }
-      const waits = Object.entries(problems).filter(([, { sentence }]) => afterAWhile[name]!.test(sentence))
-      expect(waits.map(([code]) => code).sort()).toEqual(['linking_failed', 'provider_unavailable'])
-    },
-  )
+  it.each(files.map(({ name }) => name))('asks to wait only where that can help: %s', async (name) => {
+    await open()
+    const file = path.resolve(import.meta.dirname, '../../views/locales', `${name}.json`)
+    const { problems } = JSON.parse(readFileSync(file, 'utf8')) as {
+      problems: Record<string, { sentence: string }>
+    }
+    const waits = Object.entries(problems).filter(([, { sentence }]) => afterAWhile[name]!.test(sentence))
+    expect(waits.map(([code]) => code).sort()).toEqual(['linking_failed', 'provider_unavailable'])
+  })
 })
