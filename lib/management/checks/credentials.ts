@@ -127,7 +127,7 @@ function describeRefusal(
   if (others.length > 0)
     hint = phrase('{{hint}}; if the client is registered for {{methods}}, choose that', {
       hint,
-      methods: either(others),
+      methods: either(others.map((each) => `\`${each}\``)),
     })
   if (announced.some((each) => each.includes('tls_client_auth')))
     hint = phrase('{{hint}}; mutual TLS (X.509 certificates) is not supported', { hint })
