@@ -29,18 +29,23 @@ interface Look {
   width: number
   /** selects states by their name; default: all */
   states?: RegExp
+  /** the same for administrators' pages; default: `states` */
+  adminStates?: RegExp
 }
 
 /** One of each kind of page. */
 const arabicOnPhone =
   /^(?:picker|picker-(?:email-error|problems|search)|registration-error|address|code-error|prove-account|account|sign-out-choice|continue|problem-(?:cancelled|consent|outage)|mail-code)$/
 
+const translatedAdmin =
+  /^admin-(?:list|connect-(?:entra|error)|trust|provider-problems|edit|claims|disable|progress|sessions-of-user|events|test-sign-in-failed)$/
+
 /** Each language, each size and each colour scheme, without every combination. */
 const looks: Look[] = [
   { name: 'en-light-1280', locale: 'en', colorScheme: 'light', width: 1280 },
   { name: 'en-dark-390', locale: 'en', colorScheme: 'dark', width: 390 },
-  { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390 },
-  { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280 },
+  { name: 'de-light-390', locale: 'de', colorScheme: 'light', width: 390, adminStates: translatedAdmin },
+  { name: 'ar-dark-1280', locale: 'ar', colorScheme: 'dark', width: 1280, adminStates: translatedAdmin },
   { name: 'ar-light-390', locale: 'ar', colorScheme: 'light', width: 390, states: arabicOnPhone },
 ]
 const maxHeight = 1400
@@ -60,7 +65,7 @@ type PicturedState = PageState & { admin: boolean }
 async function takeLook(
   browser: Browser,
   scene: Scene,
-  { name, locale, colorScheme, width, states: wanted }: Look,
+  { name, locale, colorScheme, width, states: wanted, adminStates = wanted }: Look,
   states: readonly PicturedState[],
 ): Promise<void> {
   const page = await browser.newPage({
@@ -70,8 +75,7 @@ async function takeLook(
     reducedMotion: 'reduce',
   })
   for (const state of states) {
-    // Administrators' pages are in English.
-    if ((state.admin && locale !== 'en') || wanted?.test(state.name) === false) continue
+    if ((state.admin ? adminStates : wanted)?.test(state.name) === false) continue
     await openState(page, scene, state)
     await writePicture(page, `screenshots/${state.name}.${name}`)
   }

@@ -134,7 +134,7 @@ export async function showPage(
   await pages.show(req, res, `admin/${view}`, { ...viewHelpers(locale), ...common, ...locals })
 }
 
-/** For the language menu, with all parameters: those of administrators' pages only select what is shown. */
+/** Keeps all parameters in the language menu: on administrators' pages, they only select what is shown. */
 function samePage(req: Request): MenuPage | undefined {
   if (!isSafeMethod(req)) return undefined
   const { pathname, searchParams } = new URL(req.originalUrl, 'http://portal.invalid')

@@ -14,7 +14,7 @@ export interface EventFact {
   name?: string
   before?: string
   value: string
-  /** Of a reason from the log, which is not translated. */
+  /** Set for a reason from the log, which is always in English. */
   lang?: 'en'
 }
 
@@ -104,12 +104,12 @@ const sentences: { readonly [Kind in EventKind]?: (detail: Detail, words: Words)
     say('Create a new secret at the provider, enter it here, and delete the old one.'),
   ],
   'provider-unavailable': (detail, { say }) => [
-    sentence(say(describeHealth(detail as unknown as ProviderHealth))),
+    sentence(say(describeHealth(detail as unknown as ProviderHealth)), say),
   ],
   'break-glass': ({ step }, { say }) => [say(breakGlassSteps[String(step)] ?? '')],
 }
 
-/** Changes of `provider-changed` that are no settings. Their texts name the groups of the pattern. */
+/** Changes in `provider-changed` other than settings. The placeholders of a text are the groups of its pattern. */
 const changes: readonly (readonly [RegExp, string])[] = [
   [/^enabled$/, phrase('Enabled.')],
   [/^disabled$/, phrase('Disabled.')],

@@ -203,7 +203,7 @@ export function readFields(
     else if (text === '' && missing) errors[name] = say(missing)
     else {
       const reading = field.read(text)
-      if ('wrong' in reading) errors[name] = sentence(say(reading.wrong))
+      if ('wrong' in reading) errors[name] = sentence(say(reading.wrong), say)
       else read[name] = reading.value
     }
   }
@@ -285,16 +285,16 @@ export function withProblems(
     const field =
       fields.find((each) => each.name === name || each.name === `answer.${name}`) ??
       fields.find((each) => each.name === 'trust' && trustNames.includes(name as SettingName))
-    if (field) errors[field.name] = sentence(message)
-    else if (path === undefined) others.push(sentence(message))
-    else others.push(sentence(say('{{name}}: {{value}}', { name: path, value: message })))
+    if (field) errors[field.name] = sentence(message, say)
+    else if (path === undefined) others.push(sentence(message, say))
+    else others.push(sentence(say('{{name}}: {{value}}', { name: path, value: message }), say))
   }
   return { values, errors, others }
 }
 
 /** Why an act failed, in the administrator's language. */
 export function problemText({ say }: AdminRequest, { issues }: ManagementError): string {
-  return sentence(issues.map(({ message, phrase }) => say(phrase ?? message)).join('; '))
+  return sentence(issues.map(({ message, phrase }) => say(phrase ?? message)).join('; '), say)
 }
 
 const keepSecretsForMs = 15 * MINUTE

@@ -69,7 +69,7 @@ export function viewHelpers(locale: Locale) {
     number,
     upTo: (counted: number, most = maxCounted.rows) =>
       counted < most ? number(counted) : say('{{number}} or more', { number: most }),
-    sentence,
+    sentence: (text: string) => sentence(text, say),
     checkName: (name: string) => say(checkName(name)),
   }
 }

@@ -43,7 +43,7 @@ export function providerStatus(
   const worksUntil = activity?.lastSignInAt
   if (health) {
     const since = sinceWords(health.since, worksUntil, reader)
-    return bad(say('Has problems'), `${sentence(say(describeHealth(health)))} ${since}`)
+    return bad(say('Has problems'), `${sentence(say(describeHealth(health)), say)} ${since}`)
   }
   if (secretDaysLeft(provider, now) <= 0) return bad(say('Client secret expired'), soon)
   if (activity?.consentMissingAt)

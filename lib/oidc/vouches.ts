@@ -33,7 +33,7 @@ export type Condition = 'verification' | 'domain' | 'organization'
 /** One condition with its text, so that a description always says what a sign-in does. */
 interface Rule {
   condition: Condition
-  /** Of those after the first: what it adds to `addresses`. Not called at sign-ins. */
+  /** The first rule names addresses, and each other one limits them. Not called at sign-ins. */
   text(): Phrase
   /** the claim that decides, if UserInfo may contain it */
   claim?: string

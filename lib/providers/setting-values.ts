@@ -219,7 +219,7 @@ export const authorizationParameters = z
   )
   .refine((record) => !Object.keys(record).some((name) => reservedParameters.includes(name)), {
     error: phrase(
-      'must not contain acr_values, claims, client_id, client_secret, code_challenge, code_challenge_method, id_token_hint, max_age, nonce, redirect_uri, request, request_uri, response_mode, response_type, scope, state: the plugin sets those, or nothing would enforce them; for max_age and acr_values, use the settings maxAge and acr',
+      'must not contain acr_values, claims, client_id, client_secret, code_challenge, code_challenge_method, id_token_hint, max_age, nonce, redirect_uri, request, request_uri, response_mode, response_type, scope, state: the plugin sets them itself, or could not enforce them; for max_age and acr_values, use the settings maxAge and acr',
     ),
   })
 

@@ -533,11 +533,11 @@ export function changedSettings(before: StoredSettings, after: Partial<StoredSet
 export const needsRetest = (changed: readonly SettingName[]): boolean =>
   changed.some((name) => table[name].affectsSignIn ?? true)
 
-/** True unless the changes cannot alter a result of the connection test, which also says what a sign-out ends. */
+/** True if a change can alter a result of the connection test, which also reports what a sign-out ends. */
 export const needsConnectionTest = (changed: readonly SettingName[]): boolean =>
   needsRetest(changed) || changed.some((name) => table[name].section === 'network')
 
-/** A translation for a page. The command line writes English. */
+/** Translates for a page. The command line passes one that keeps English. */
 type Say = (text: AdminText) => string
 
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */

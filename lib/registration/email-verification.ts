@@ -28,7 +28,7 @@ const maxMailsForIdentity = 10
 /** A mail counts this long; `maintenance/` keeps its row at least as long. */
 const countingPeriodMs = HOUR
 const codeLength = 8
-/** characters at the beginning of an ID that depend on the address */
+/** length of the part of an ID that depends on the address */
 const addressLength = 12
 
 /**
@@ -149,7 +149,7 @@ export class EmailVerifications {
     return rows.filter(({ id }) => id.startsWith(row.id.slice(0, addressLength)))
   }
 
-  /** In a total order, so that of two concurrent requests one sends a mail, or one code stays valid. */
+  /** Orders rows by time and ID, so that two concurrent requests agree on which of them is earlier: only that one sends a mail. */
   #earlier({ id, registration, sent_at }: NewCode): Knex.QueryBuilder {
     return this.#rows()
       .where({ registration })

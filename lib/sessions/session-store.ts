@@ -329,7 +329,7 @@ export function createCookieSession(
   return store instanceof TimeLimitedRedisStore ? openOnDemand(store, open, cookieName()) : open
 }
 
-/** An instance that has dropped one verifies it again. */
+/** A dropped cookie is verified again. */
 const maxVerifiedCookies = 10_000
 
 /**

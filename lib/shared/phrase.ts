@@ -22,7 +22,7 @@ export class Phrase {
   }
 }
 
-/** A text for administrators. One without values is its own English. */
+/** A text for administrators. A text without values is a plain English string. */
 export type AdminText = string | Phrase
 
 /** Marks a text for administrators, which must then be in each file of `views/locales/admin` (tested). */

@@ -29,13 +29,17 @@ export function sanitizePhrase({ text, values }: Phrase, maxLength?: number): Ph
   return new Phrase(text, Object.fromEntries(safe) as PhraseValues)
 }
 
-/** Makes a sentence of an error message, which begins with a lower-case letter and may contain backticks. */
-export function sentence(text: string): string {
+/**
+ * Makes a sentence of an error message, which begins with a lower-case letter and may contain backticks.
+ *
+ * @param say translates the quotation marks that replace the backticks
+ */
+export function sentence(text: string, say: (text: string) => string = String): string {
   // Do not capitalise names such as `client_secret_basic`.
   const capitalised = text.replace(
     /^\p{Ll}+(?=[\s,’'-])/u,
     (word) => word.charAt(0).toUpperCase() + word.slice(1),
   )
-  const quoted = capitalised.replace(/`([^`]*)`/g, '“$1”')
+  const quoted = capitalised.replace(/`([^`]*)`/g, say('“…”').replace('…', '$$1'))
   return /[.!?…]$/.test(quoted) ? quoted : `${quoted}.`
 }

@@ -214,5 +214,5 @@ function claimFinding(claim: string, value: unknown, lacksAddress = false): Phra
   if (!lacksAddress) return phrase('The claim "{{claim}}" is {{value}}.', values)
   return Array.isArray(value)
     ? phrase('The claim "{{claim}}" is a list that does not start with an e-mail address: {{value}}.', values)
-    : phrase('The claim "{{claim}}" is no e-mail address: {{value}}.', values)
+    : phrase('The claim "{{claim}}" is not an e-mail address: {{value}}.', values)
 }

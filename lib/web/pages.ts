@@ -171,7 +171,7 @@ export class Pages {
     }
   }
 
-  /** @param req left out: English */
+  /** @returns the user's language; English without a request */
   locale(req?: Request): Locale {
     return this.locales.resolve(req)
   }

@@ -634,6 +634,16 @@ describe('connecting a provider', () => {
     expect(await portal.sso.providers.list()).toEqual([])
   })
 
+  it.each([
+    ['de', '„https://id.example.com“'],
+    ['fr', '«\u00a0https://id.example.com\u00a0»'],
+    ['nl', '‘https://id.example.com’'],
+  ])('quotes an example in a message as usual in %s', async (lang, example) => {
+    await open()
+    const { body } = await post(`/new/generic?lang=${lang}`, { ...entries(provider), issuer: 'no URL' })
+    expect(body).toContain(example)
+  })
+
   it('ignores duplicate entries, and refuses parameters that the plugin sets', async () => {
     await open()
     const twice = await admin.post(`${portal.url}/admin/sso/new/generic`, [
@@ -642,7 +652,7 @@ describe('connecting a provider', () => {
     ])
     expect(textOf(twice)).toContain('Write 1 to 40 lower-case letters')
     const reserved = { ...entries(provider), authorizationParameters: 'redirect_uri=https://evil.example' }
-    expect(textOf(await post('/new/generic', reserved))).toContain('the plugin sets those')
+    expect(textOf(await post('/new/generic', reserved))).toContain('the plugin sets them itself')
     expect(await portal.sso.providers.list()).toEqual([])
   })
 

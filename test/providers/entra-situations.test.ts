@@ -481,7 +481,7 @@ describe('a claim that is a list of addresses', () => {
       ['Ada'],
       /The claim "verified_primary_email" is a list that does not start with an e-mail address: \["Ada"\]/,
     ],
-    ['Ada', /The claim "verified_primary_email" is no e-mail address: "Ada"/],
+    ['Ada', /The claim "verified_primary_email" is not an e-mail address: "Ada"/],
     [undefined, /There is no claim "verified_primary_email"/],
   ])('is named in the report of a test sign-in if it is %j', async (value, says) => {
     await open(contoso, settings)

@@ -372,7 +372,7 @@ const adminStates: PageState[] = [
     open: async (page, scene) => {
       await open(page, scene, '/admin/sso/northwind/edit')
       await withoutBrowserChecks(page)
-      await page.getByRole('button', { name: 'Upload' }).click()
+      await page.locator('form[enctype] button').click()
       await page.locator('#field-logo-error').waitFor()
     },
   },

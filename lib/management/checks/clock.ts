@@ -47,6 +47,6 @@ function checkOffset(seconds: number | undefined): Check {
           'the provider’s clock is {{distance}} s behind ours; up to {{tolerated}} s are tolerated',
           values,
         )
-  const hint = phrase('synchronize the clocks of both servers (NTP)')
+  const hint = phrase('synchronise the clocks of both servers (NTP)')
   return (distance > maxOffsetSeconds ? failed : warning)('clock', message, hint)
 }

@@ -163,7 +163,7 @@ const registeredFor: readonly [
 ]
 
 const knownBy: Record<ClientAuthentication, string> = {
-  none: phrase('the provider knows the client by its id alone'),
+  none: phrase('the provider knows the client by its ID alone'),
   private_key_jwt: phrase('the provider knows the client by its key'),
   client_secret_basic: phrase('the provider knows the client by its secret'),
   client_secret_post: phrase('the provider knows the client by its secret'),
@@ -189,7 +189,7 @@ function checkFor(
         return warning(
           name,
           phrase(
-            'the provider knows the client by its id alone: it is a public client, and the secret is not used',
+            'the provider knows the client by its ID alone: it is a public client, and the secret is not used',
           ),
           phrase('register a confidential client at the provider, or leave the secret empty here'),
         )
