@@ -133,7 +133,8 @@ export function reachedUserId(predicted: PredictedOutcome, current: User | undef
 
 export function compareWithCurrentUser(predicted: PredictedOutcome, current?: User): AdminText | undefined {
   const { user } = predicted
-  if (wouldBe(current, predicted) && !user) return phrase('You would be signed in as the same user as now.')
+  if (wouldBe(current, predicted) && !user)
+    return phrase('You would then be signed in as the same user as now.')
   if (!user || !current) return undefined
   return String(user.id) === String(current.id)
     ? phrase('You are signed in as this user now.')

@@ -1182,7 +1182,7 @@ describe('the first provider of a portal, which disables the classic login', () 
       await portal.sso.providers.disable('acme')
       provider.person = { ...provider.person, email_verified: false }
       const report = await begin()
-      expect(outlookIn(report)).toContain('You would be signed in as the same user as now.')
+      expect(outlookIn(report)).toContain('You would then be signed in as the same user as now.')
       expect(next(report)).toContain('Next: enable it')
       await enable()
       // A code for another user proves nothing about the administrator's own way in.
