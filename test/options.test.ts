@@ -243,7 +243,7 @@ describe('invalid options: the message names the option and explains the correct
       createPortalSso({ ...good, baseUrl: 'x', database: 'postgres://nowhere.invalid/x' }),
     ).rejects.toThrow('baseUrl')
     await expect(createPortalSso({ ...good, database: 'mongodb://localhost' })).rejects.toThrow(
-      'DATABASE_URL: write `postgres://',
+      'database (DATABASE_URL): write `postgres://',
     )
   })
 })

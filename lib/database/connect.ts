@@ -80,14 +80,14 @@ function withOwnClient(knex: Knex): Knex {
 export function configFromUrl(url: string): Knex.Config {
   const filename = sqliteFile(url)
   if (filename !== undefined) {
-    if (filename === '') throw new ConfigurationError('DATABASE_URL: write a file after `sqlite:`')
+    if (filename === '') throw new ConfigurationError('database (DATABASE_URL): write a file after `sqlite:`')
     return sqliteConfig(filename)
   }
   if (!serverUrl.test(url))
     throw new ConfigurationError(
-      'DATABASE_URL: write `postgres://user:password@host:5432/name`, `mysql://…` or `sqlite:path/to/file`',
+      'database (DATABASE_URL): write `postgres://user:password@host:5432/name`, `mysql://…` or `sqlite:path/to/file`',
     )
-  assertWellEncoded(url, 'DATABASE_URL')
+  assertWellEncoded(url, 'database (DATABASE_URL)')
   if (!url.startsWith('postgres')) return mysqlConfig(url, connectTimeoutMs)
   // If the database is down, requests must fail soon, not after knex's default of a minute.
   return {

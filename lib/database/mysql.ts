@@ -20,7 +20,7 @@ export function mysqlConfig(url: string, timeoutMs: number): Knex.Config {
   const isTls = search === '?ssl=true'
   if (search !== '' && !isTls)
     throw new ConfigurationError(
-      'DATABASE_URL: of the parameters after `?`, only `ssl=true` is supported for MariaDB and MySQL; for others, give the option `database` a Knex configuration',
+      'database (DATABASE_URL): of the parameters after `?`, only `ssl=true` is supported for MariaDB and MySQL; for others, give the option `database` a Knex configuration',
     )
   return {
     client: 'mysql2',

@@ -1305,8 +1305,14 @@ describe('an action of an administrator', () => {
     expect(seen.body).toContain('<div class="sso-summary" tabindex="-1" autofocus>')
     expect(textOf(seen)).toContain('No test sign-in has passed')
     expect((await acme()).enabled).toBe(false)
+    const skip = 'Enable without a test sign-in'
+    expect(textOf(await page('/acme'))).toContain(skip)
     await done('/acme/enable', { withoutTestSignIn: 'yes' })
     expect((await acme()).enabled).toBe(true)
+    await done('/acme/disable')
+    const tested = { test_sign_in_at: '2026-01-01T00:00:00.000Z', test_sign_in_user_id: 'a user' }
+    await portal.knex('sso_providers').update(tested)
+    expect(textOf(await page('/acme'))).not.toContain(skip)
   })
 
   it('takes effect at the next request: enabling and disabling', async () => {

@@ -347,6 +347,25 @@ describe('portal-sso providers at a terminal', () => {
     expect(await readClientSecret('acme')).toBe(clientSecret)
   })
 
+  it('asks again for the values of flags, too', async () => {
+    const nobody = `http://127.0.0.1:${await freePort()}`
+    const flags = ['--issuer', nobody, '--client-id', provider.clientId]
+    const { code } = await cli.converse(
+      ['providers', 'add', '--slug', 'acme', '--disabled', ...flags],
+      [
+        ['Client secret', `${clientSecret}\r`],
+        ['Whose addresses do you trust?', '\r'],
+        ['E-mail domains', '\r'],
+        ['Change your answers and try again?', '\r'],
+        ['Issuer', `${provider.issuer}\r`],
+        ['Client ID', '\r'],
+        ['leave empty to keep it', '\r'],
+      ],
+    )
+    expect(code).toBe(0)
+    expect(await listProviders()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])
+  })
+
   it('exits with 1 after Ctrl-C, and changes nothing', async () => {
     const { code, screen } = await cli.converse(
       ['providers', 'add', '--slug', 'acme'],

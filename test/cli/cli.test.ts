@@ -369,7 +369,7 @@ describe('a wrong environment variable', () => {
         withEnv({}),
       ]),
     ).toEqual([
-      expect.stringMatching(/^DATABASE_URL: write `postgres:.*` or `sqlite:.*`$/),
+      expect.stringMatching(/^database \(DATABASE_URL\): write `postgres:.*` or `sqlite:.*`$/),
       expect.stringMatching(/^database \/nowhere\/portal\.sqlite: the file does not exist: set DATABASE_URL/),
       'SSO_SECRET: each secret needs at least 32 characters; separate several with spaces',
       'ALLOWED_ADDRESSES: set it to IP addresses or ranges, such as `10.20.0.0/16`',

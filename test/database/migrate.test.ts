@@ -342,7 +342,7 @@ describe('a DATABASE_URL', () => {
     'with the password %s asks for percent-encoding, and prints no part of it',
     (password) => {
       const read = () => configFromUrl(`postgres://ada:${password}@db.example.com/portal`)
-      expect(read).toThrow(/^DATABASE_URL: percent-encode the special characters/)
+      expect(read).toThrow(/^database \(DATABASE_URL\): percent-encode the special characters/)
       expect(read).not.toThrow(/heim|12|ge%/)
       expect(() =>
         configFromUrl(`postgres://ada:${encodeURIComponent(password)}@db.example.com/portal`),
@@ -360,7 +360,9 @@ describe('a DATABASE_URL', () => {
     'of MariaDB with the parameter %s is refused, so that none is ignored',
     (parameter) => {
       const read = () => configFromUrl(`mysql://ada:geheim@db.example.com/portal?${parameter}`)
-      expect(read).toThrow(/^DATABASE_URL: of the parameters after `\?`, only `ssl=true` is supported/)
+      expect(read).toThrow(
+        /^database \(DATABASE_URL\): of the parameters after `\?`, only `ssl=true` is supported/,
+      )
     },
   )
 

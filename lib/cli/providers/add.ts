@@ -154,7 +154,11 @@ async function askSlug({ providers }: AddContext, preset: Preset): Promise<strin
 async function connect(context: AddContext, preset: Preset, input: ProviderInput): Promise<void> {
   const { providers, actor, flags } = context
   let trust: Partial<ProviderInput> | undefined
-  for (let answers = await askMissing(preset, input); ; answers = await askMissing(preset, input, answers)) {
+  for (
+    let answers = await askMissing(preset, input);
+    ;
+    answers = await askMissing(preset, input, { ...input, ...answers })
+  ) {
     trust ??= await resolveTrust(context, preset, input)
     printProgress(flags, 'Testing the provider …')
     try {
@@ -174,22 +178,26 @@ type Answers = Partial<Record<'issuer' | 'clientId' | 'clientSecret', string>> &
   answers?: Record<string, string>
 }
 
-/** Asks for the required values that no flag supplies. @param previous answers that an empty input keeps */
-async function askMissing(preset: Preset, input: ProviderInput, previous: Answers = {}): Promise<Answers> {
+/** Asks for the required values that no flag supplies. @param previous asked again; an empty input keeps them */
+async function askMissing(
+  preset: Preset,
+  input: ProviderInput,
+  previous: Partial<ProviderInput> = {},
+): Promise<Answers> {
   const { issuer, clientId, clientSecret, clientSecretReference, clientAuthentication } = input
   const answers: Answers = {}
   if (issuer === undefined && preset.settings)
     answers.answers = await askQuestions(preset, input.answers, previous.answers)
-  else if (issuer === undefined)
+  else if (issuer === undefined || previous.issuer)
     answers.issuer = await ask({
       question: 'Issuer',
       flag: '--issuer',
       example: 'https://id.acme.com',
-      defaultAnswer: previous.issuer,
+      defaultAnswer: previous.issuer ?? undefined,
       read: (text) => validate(settingsTable.issuer.schema, text),
     })
-  const { clientId: defaultAnswer } = previous
-  if (clientId === undefined)
+  const defaultAnswer = previous.clientId ?? undefined
+  if (clientId === undefined || defaultAnswer !== undefined)
     answers.clientId = await ask({ question: 'Client ID', flag: '--client-id', defaultAnswer })
   const needsNone = clientAuthentication === 'none' || clientAuthentication === 'private_key_jwt'
   if (clientSecret === undefined && clientSecretReference === undefined && !needsNone)
@@ -199,7 +207,7 @@ async function askMissing(preset: Preset, input: ProviderInput, previous: Answer
         question: 'Client secret',
         flag: '--client-secret-file (or --public for a client without one)',
         hidden: true,
-        defaultAnswer: previous.clientSecret,
+        defaultAnswer: previous.clientSecret ?? undefined,
       }))
   return answers
 }
@@ -211,7 +219,7 @@ async function askQuestions(
 ): Promise<Record<string, string>> {
   const answers = { ...given }
   for (const { name, label, hint, example, required = true, askedAsTrust, read } of preset.asks) {
-    if (name in given || askedAsTrust || (!required && !atTerminal())) continue
+    if ((name in given && !(name in previous)) || askedAsTrust || (!required && !atTerminal())) continue
     const defaultAnswer = previous[name] ?? (required ? undefined : '')
     answers[name] = await ask({ question: label, flag: `--${name}`, hint, example, read, defaultAnswer })
   }

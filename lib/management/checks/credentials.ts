@@ -13,7 +13,7 @@ import { entraErrorOf, quoteRedacted } from '../../oidc/provider-error.ts'
 import type { Check } from '../../providers/provider.ts'
 import type { ClientAuthentication } from '../../providers/setting-values.ts'
 import { describeError } from '../../shared/errors.ts'
-import { type AdminText, asPhrase, either, phrase } from '../../shared/phrase.ts'
+import { type AdminText, asPhrase, phrase } from '../../shared/phrase.ts'
 import type { CheckedAuthorization, Problem } from './authorization.ts'
 import { failed, ok, type TestInput, warning } from './candidate.ts'
 
@@ -127,7 +127,7 @@ function describeRefusal(
   if (others.length > 0)
     hint = phrase('{{hint}}; if the client is registered for {{methods}}, choose that', {
       hint,
-      methods: either(others),
+      methods: others.join(' / '),
     })
   if (announced.some((each) => each.includes('tls_client_auth')))
     hint = phrase('{{hint}}; mutual TLS (X.509 certificates) is not supported', { hint })
