@@ -2,6 +2,7 @@ import { lookup as systemLookup } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { CheckError } from '../shared/errors.ts'
+import { type Phrase, phrase } from '../shared/phrase.ts'
 import { type AddressRules, isLoopbackAddress } from './address-rules.ts'
 
 /** The network settings of a provider's row. */
@@ -42,7 +43,7 @@ export function createAgents(
     return (options, callback) => {
       const literal = withoutBrackets(options.hostname)
       // Node does not call `lookup` for a literal address.
-      if (isIP(literal) && !isAllowed(literal)) callback(notPublicError(literal), null)
+      if (isIP(literal) && !isAllowed(literal)) callback(new NotPublicError(literal), null)
       else connect(options, callback)
     }
   }
@@ -81,7 +82,7 @@ export function assertProxyAllowed(url: URL, rules: AddressRules): void {
     throw new CheckError('https', `${url.origin} is not https, and plain http is not sent through a proxy`)
   const host = withoutBrackets(url.hostname).replace(/\.$/, '')
   const literal = host === 'localhost' || host.endsWith('.localhost') ? '127.0.0.1' : host
-  if (isIP(literal) && !rules(literal)) throw notPublicError(literal)
+  if (isIP(literal) && !rules(literal)) throw new NotPublicError(literal)
 }
 
 function withoutBrackets(hostname: string): string {
@@ -93,7 +94,7 @@ function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction
     resolve(hostname).then(
       (found) => {
         const [first, ...others] = found.filter(({ address }) => isAllowed(address))
-        if (!first) callback(notPublicError(found.map(({ address }) => address).join(', ')), '', 0)
+        if (!first) callback(new NotPublicError(found.map(({ address }) => address).join(', ')), '', 0)
         else if (options.all) callback(null, [first, ...others])
         else callback(null, first.address, first.family)
       },
@@ -102,12 +103,21 @@ function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction
   }
 }
 
-function notPublicError(addresses: string): Error {
-  return new CheckError(
-    'address',
-    `the address ${addresses || '(none found)'} is not public: if it is correct, allow it (option \`outbound.allowedAddresses\`, ALLOWED_ADDRESSES for the CLI)`,
-  )
+/** The host name has no address that the option `outbound.allowedAddresses` allows. */
+export class NotPublicError extends CheckError {
+  readonly problem: Phrase
+
+  constructor(addresses: string) {
+    const problem = phrase('the address {{addresses}} is not public', { addresses: addresses || '?' })
+    super('address', `${problem}: ${allowAddress}`)
+    this.problem = problem
+  }
 }
+
+/** What to do about a `NotPublicError`. */
+export const allowAddress = phrase(
+  'if it is correct, allow it (option `outbound.allowedAddresses`, ALLOWED_ADDRESSES for the CLI)',
+)
 
 const resolveBySystem: Resolve = (hostname) => systemLookup(hostname, { all: true })
 

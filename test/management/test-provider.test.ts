@@ -319,6 +319,20 @@ describe('a test of a provider', () => {
     expect(tokenRequests().length).toBe(before + 1)
   })
 
+  it.each([
+    ['http://id.example', /: der Issuer http:\/\/id\.example verwendet kein https/, /Issuer mit https/],
+    ['https://10.0.0.1', /: die Adresse 10\.0\.0\.1 ist nicht öffentlich$/, /erlauben Sie sie/],
+    ['http://127.0.0.1:1', /: http:\/\/127\.0\.0\.1:1 hat nicht geantwortet: /, /^rufen Sie/],
+  ])('says in the language of the administrator why %s cannot be read', async (issuer, message, hint) => {
+    const { reached } = await testUnsaved({ issuer })
+    const { say } = new Locales(
+      { cookieName: String, secure: false },
+      { locales: {}, defaultLocale: 'de' },
+    ).resolve()
+    expect(say(reached!.phrases!.message!)).toMatch(message)
+    expect(say(reached!.phrases?.hint ?? reached!.hint!)).toMatch(hint)
+  })
+
   it('is stored in the row without a new version, with the parts from which pages translate it', async () => {
     await portal.connect(provider)
     const [before] = await portal.sso.providers.list()

@@ -1,5 +1,6 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
 import { hasSameOrigin } from '../../oidc/client-methods.ts'
+import { allowAddress, NotPublicError } from '../../oidc/connector.ts'
 import {
   type DiscoverySettings,
   discover,
@@ -7,13 +8,19 @@ import {
   IssuerMismatchError,
   type ProviderMetadata,
 } from '../../oidc/discovery.ts'
-import { type HttpClient, isFetchable, isUnreachable, PlainHttpError } from '../../oidc/http-client.ts'
+import {
+  type HttpClient,
+  isFetchable,
+  isUnreachable,
+  PlainHttpError,
+  UnreachableError,
+} from '../../oidc/http-client.ts'
 import { keyRequest } from '../../oidc/key-set.ts'
 import { isIssuerOf, issuerOfMetadata, keyIssuersFor, type Tenancy } from '../../providers/issuer.ts'
 import type { Check } from '../../providers/provider.ts'
 import { type SigningAlgorithm, signingAlgorithms } from '../../providers/setting-values.ts'
 import { CheckError, describeError } from '../../shared/errors.ts'
-import { type AdminText, phrase } from '../../shared/phrase.ts'
+import { type AdminText, type Phrase, phrase } from '../../shared/phrase.ts'
 import { failed, ok, type TestInput } from './candidate.ts'
 
 export type Reached = { metadata: ProviderMetadata; checks: Check[] } | { metadata?: never; checks: Check[] }
@@ -66,13 +73,16 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
   const { protocol } = new URL(input.issuer)
   const url = documentUrl(input)
   const fails = (message: AdminText, hint: AdminText) => failed('reached', message, hint)
-  const unusable = phrase('no usable discovery document at {{issuer}}: {{error}}', {
-    issuer: input.issuer,
-    error: describeError(error),
-  })
+  const unusable = (reason: Phrase | string) =>
+    phrase('no usable discovery document at {{issuer}}: {{error}}', { issuer: input.issuer, error: reason })
   // The issuer of a row for several tenants is compared with a template.
   if (error instanceof IssuerMismatchError) return anotherIssuer(error.issuer, url)
-  if (!isFetchable(new URL(url))) return fails(unusable, phrase('use an https issuer'))
+  const { origin } = new URL(url)
+  if (!isFetchable(new URL(url)))
+    return fails(
+      unusable(phrase('the issuer {{issuer}} is not https (http is for loopback only)', { issuer: origin })),
+      phrase('use an https issuer'),
+    )
   const response = causeOf(error, Response)
   const wrong = response && describeResponse(response, url)
   if (wrong) return wrong
@@ -84,9 +94,13 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
         'enter the address at which the provider serves https; plain http is accepted only for localhost',
       ),
     )
-  if (isUnreachable(error))
+  if (isUnreachable(error)) {
+    const notPublic = causeOf(error, NotPublicError)
+    const reason = notPublic?.problem ?? describeError(causeOf(error, UnreachableError)?.cause ?? error)
+    const silent = phrase('{{url}} did not respond: {{reason}}', { url: origin, reason })
+    if (notPublic) return fails(unusable(silent), allowAddress)
     return fails(
-      unusable,
+      unusable(silent),
       protocol === 'http:'
         ? phrase('open {{url}} from this server; if the provider speaks https, enter https', { url })
         : phrase(
@@ -94,7 +108,11 @@ function describeUnreadable(error: unknown, input: DiscoverySettings): Check {
             { url },
           ),
     )
-  return fails(unusable, phrase('open {{url}}: the provider must correct its document', { url }))
+  }
+  return fails(
+    unusable(describeError(error)),
+    phrase('open {{url}}: the provider must correct its document', { url }),
+  )
 }
 
 /** @returns `undefined` if the response is JSON, whatever it contains */
