@@ -328,7 +328,7 @@ describe('a test of a provider', () => {
     const { say } = new Locales(
       { cookieName: String, secure: false },
       { locales: {}, defaultLocale: 'de' },
-    ).resolve()
+    ).resolveForAdmin()
     expect(say(reached!.phrases!.message!)).toMatch(message)
     expect(say(reached!.phrases?.hint ?? reached!.hint!)).toMatch(hint)
   })
