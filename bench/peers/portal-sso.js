@@ -1,7 +1,9 @@
-import express from 'express'
+import { createRequire } from 'node:module'
 import { createClient } from 'redis'
 import { client, databaseUrl, guardedPage, issuer, people, redisUrl, secret, serve, url } from './serve.js'
 
+// A host and the plugin share one Express. The one beside this file belongs to the other servers.
+const { default: express } = await import(createRequire(process.env.PLUGIN).resolve('express'))
 const { createPortalSso } = await import(process.env.PLUGIN)
 const redis = await createClient({ url: redisUrl }).connect()
 const sso = await createPortalSso({
