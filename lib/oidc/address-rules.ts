@@ -1,4 +1,6 @@
 import ipaddr from 'ipaddr.js'
+import { CheckError } from '../shared/errors.ts'
+import { type Phrase, phrase } from '../shared/phrase.ts'
 
 /** Returns true if the portal may connect to this address, in any notation that a socket accepts. */
 export type AddressRules = (address: string) => boolean
@@ -56,3 +58,19 @@ function unwrapNat64(address: ipaddr.IPv4 | ipaddr.IPv6): ipaddr.IPv4 | ipaddr.I
 function singleAddressRange(address: ipaddr.IPv4 | ipaddr.IPv6): [ipaddr.IPv4 | ipaddr.IPv6, number] {
   return [address, address.kind() === 'ipv4' ? 32 : 128]
 }
+
+/** The host name has no address that the option `outbound.allowedAddresses` allows. */
+export class NotPublicError extends CheckError {
+  readonly problem: Phrase
+
+  constructor(addresses: string) {
+    const problem = phrase('the address {{addresses}} is not public', { addresses: addresses || '?' })
+    super('address', `${problem}: ${allowAddress}`)
+    this.problem = problem
+  }
+}
+
+/** The hint for a `NotPublicError`. */
+export const allowAddress = phrase(
+  'if it is correct, allow it (option `outbound.allowedAddresses`, ALLOWED_ADDRESSES for the CLI)',
+)

@@ -2,8 +2,7 @@ import { lookup as systemLookup } from 'node:dns/promises'
 import { isIP, type LookupFunction } from 'node:net'
 import { Agent, buildConnector, type Dispatcher, Pool, ProxyAgent } from 'undici'
 import { CheckError } from '../shared/errors.ts'
-import { type Phrase, phrase } from '../shared/phrase.ts'
-import { type AddressRules, isLoopbackAddress } from './address-rules.ts'
+import { type AddressRules, isLoopbackAddress, NotPublicError } from './address-rules.ts'
 
 /** The network settings of a provider's row. */
 export interface Network {
@@ -102,22 +101,6 @@ function createLookup(isAllowed: AddressRules, resolve: Resolve): LookupFunction
     )
   }
 }
-
-/** The host name has no address that the option `outbound.allowedAddresses` allows. */
-export class NotPublicError extends CheckError {
-  readonly problem: Phrase
-
-  constructor(addresses: string) {
-    const problem = phrase('the address {{addresses}} is not public', { addresses: addresses || '?' })
-    super('address', `${problem}: ${allowAddress}`)
-    this.problem = problem
-  }
-}
-
-/** What to do about a `NotPublicError`. */
-export const allowAddress = phrase(
-  'if it is correct, allow it (option `outbound.allowedAddresses`, ALLOWED_ADDRESSES for the CLI)',
-)
 
 const resolveBySystem: Resolve = (hostname) => systemLookup(hostname, { all: true })
 

@@ -1,6 +1,6 @@
 import { createLocalJWKSet, errors, type JSONWebKeySet } from 'jose'
+import { allowAddress, NotPublicError } from '../../oidc/address-rules.ts'
 import { hasSameOrigin } from '../../oidc/client-methods.ts'
-import { allowAddress, NotPublicError } from '../../oidc/connector.ts'
 import {
   type DiscoverySettings,
   discover,
