@@ -45,6 +45,8 @@ const rightToLeft = new Set(['Arab', 'Hebr', 'Nkoo', 'Syrc', 'Thaa'])
 export class Locales {
   /** the default language first */
   readonly languages: readonly string[]
+  /** The languages of administrators' pages: those of the host have no texts for them. */
+  readonly forAdmin: readonly string[]
   readonly #options: LocaleOptions
   readonly #i18n: i18n
   #adminTexts: i18n | undefined
@@ -57,6 +59,8 @@ export class Locales {
 
   constructor({ cookieName, secure }: Pick<Core, 'cookieName' | 'secure'>, options: LocaleOptions) {
     this.languages = offeredLanguages(options)
+    const bundled = bundledLanguages()
+    this.forAdmin = this.languages.filter((lang) => bundled.includes(lang))
     this.#options = options
     this.#names = new Map(this.languages.map((lang) => [lang.toLowerCase(), lang]))
     this.#cookie = cookieName('language')
@@ -139,12 +143,6 @@ export class Locales {
       localize: (text) => this.#localize(text, lang),
       say: (text, values) => this.#say(lang, text, values),
     }
-  }
-
-  /** The languages of administrators' pages: those of the host have no texts for them. */
-  get forAdmin(): readonly string[] {
-    const bundled = bundledLanguages()
-    return this.languages.filter((lang) => bundled.includes(lang))
   }
 
   /** @returns the administrator's language, without a request the default one; English where it has no texts for them */

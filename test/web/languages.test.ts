@@ -149,9 +149,36 @@ describe('the language of a page', () => {
     expect([...found].map(({ lang }) => lang)).toEqual(['de'])
   })
 
-  it('is English on administrators’ pages', async () => {
-    expect((await open('/admin/sso/?lang=he', { 'accept-language': 'de' })).body).toContain('<html lang="en"')
+  it('is the administrator’s on administrators’ pages, but English for a language that only the host has', async () => {
+    expect(await languageAt('/admin/sso/', { 'accept-language': 'de' })).toBe('de ltr')
+    expect(await languageAt('/admin/sso/?lang=he', { 'accept-language': 'de' })).toBe('en ltr')
   })
+
+  it('is offered with the query of an administrators’ page, escaped', async () => {
+    const { body } = await open(`/admin/sso/events?user=${encodeURIComponent(attack)}&lang=en`)
+    expect(body).not.toContain(attack)
+    expect(menuIn(body).de).toBe(`/admin/sso/events?lang=de&${new URLSearchParams({ user: attack })}`)
+  })
+})
+
+describe('a text for administrators', () => {
+  const core = cookieCore(new Seal([testSecret], 'x'))
+  const say = (defaultLocale: string) =>
+    new Locales(core, { locales: {}, defaultLocale }).resolveForAdmin().say
+
+  it.each(['{{other}}', '$t(Cancel)', '$&', '__proto__', attack])(
+    'takes the value %j of a provider as it is',
+    (value) => {
+      expect(say('de')('Remove {{provider}}?', { provider: value })).toBe(`${value} entfernen?`)
+    },
+  )
+
+  it.each(['$t(Cancel)', '__proto__', 'constructor', 'a.b:c_one'])(
+    'stays as it is if it is %j, which is none of ours',
+    (text) => {
+      expect(say('de')(text)).toBe(text)
+    },
+  )
 })
 
 describe('the shared login page', () => {
