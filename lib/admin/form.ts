@@ -13,7 +13,7 @@ import {
   settingNamesWhere,
 } from '../providers/settings.ts'
 import { ManagementError } from '../shared/errors.ts'
-import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
+import { type AdminText, asPhrase, phrase, type Translate } from '../shared/phrase.ts'
 import { sentence } from '../shared/sanitize-text.ts'
 import { MINUTE } from '../shared/time.ts'
 import { type AdminRequest, showPage, textOf } from './admin-request.ts'
@@ -37,8 +37,6 @@ export type SettingField = FormField & { name: SettingName; section: NonNullable
 
 /** Entered values by field name, shown again after a mistake. */
 export type FormValues = Record<string, string>
-
-type Say = (text: AdminText) => string
 
 const trustNames = settingNamesWhere(({ askedAsTrust }) => askedAsTrust)
 
@@ -157,7 +155,7 @@ const sectionTitles: Record<Exclude<SettingField['section'], 'basic'>, string> =
 }
 
 /** The saved settings in the groups of the form. Those without a value are only named. */
-export function factGroups(provider: Provider, say: Say) {
+export function factGroups(provider: Provider, say: Translate) {
   const titles = { basic: phrase('Application'), ...sectionTitles }
   return Object.entries(titles).map(([section, title]) => {
     const facts = settingFacts(provider, section as SettingField['section'], say)
@@ -192,7 +190,7 @@ export interface ReadFields {
 export function readFields(
   form: unknown,
   fields: readonly (Pick<FormField, 'name' | 'read'> & Partial<FormField>)[],
-  say: Say = String,
+  say: Translate = String,
 ): ReadFields {
   const { values, read, empty, errors }: ReadFields = { values: {}, read: {}, empty: [], errors: {} }
   for (const { name, control, required, missing, ...field } of fields) {

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type AdminText, asPhrase, phrase } from '../shared/phrase.ts'
+import { asPhrase, phrase, type Translate } from '../shared/phrase.ts'
 import { secretReference } from './secret-references.ts'
 import {
   acrValue,
@@ -538,10 +538,8 @@ export const needsConnectionTest = (changed: readonly SettingName[]): boolean =>
   needsRetest(changed) || changed.some((name) => table[name].section === 'network')
 
 /** Translates for a page. The command line passes one that keeps English. */
-type Say = (text: AdminText) => string
-
 /** One line of text, as the provider page, the CLI and reports of changes show a value. */
-function displayValue(value: unknown, effects: Setting['effects'], say: Say): string {
+function displayValue(value: unknown, effects: Setting['effects'], say: Translate): string {
   const effect = effects?.[String(value)]
   if (effect) return say(phrase('{{name}}: {{value}}', { name: String(value), value: asPhrase(effect) }))
   if (typeof value === 'boolean') return value ? say(phrase('yes')) : say(phrase('no'))
@@ -554,7 +552,7 @@ function displayValue(value: unknown, effects: Setting['effects'], say: Say): st
 export function describeSetting(
   name: string,
   value: unknown,
-  say: Say = String,
+  say: Translate = String,
 ): [label: string, value: string] {
   const known = Object.hasOwn(table, name) ? table[name as SettingName] : undefined
   return [known ? say(known.label) : name, displayValue(value, known?.effects, say)]
@@ -568,7 +566,7 @@ export function describeSetting(
 export function settingFacts(
   provider: StoredSettings,
   ofSection?: Setting['section'],
-  say: Say = String,
+  say: Translate = String,
 ): [label: string, value: string][] {
   const { preset = '' } = provider as { preset?: string }
   return storedEntries()

@@ -25,6 +25,9 @@ export class Phrase {
 /** A text for administrators. A text without values is a plain English string. */
 export type AdminText = string | Phrase
 
+/** Writes a text in the reader's language; without translations, `String`. */
+export type Translate = (text: AdminText) => string
+
 /** Marks a text for administrators, which must then be in each file of `views/locales/admin` (tested). */
 export function phrase(text: string): string
 export function phrase(text: string, values: PhraseValues): Phrase
