@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import knexModule, { type Knex } from 'knex'
 import { ConfigurationError, describeError } from '../shared/errors.ts'
 import { SECOND } from '../shared/time.ts'
@@ -146,6 +146,16 @@ export function isPostgres({ client }: Knex): boolean {
 
 export function isSqlite({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'sqlite3'
+}
+
+/**
+ * Lets other requests go on between two batches. SQLite works in this process, so it pauses for twice as long as the batch took.
+ *
+ * @param startedAt of the batch, in milliseconds of `performance.now()`
+ */
+export async function pauseAfterBatch(knex: Knex, startedAt: number): Promise<void> {
+  if (isSqlite(knex)) await sleep(2 * (performance.now() - startedAt))
+  else await nextTurn()
 }
 
 /** Advice for the operator, by the code or the name of the driver's error. Without a text, the error itself says enough. */

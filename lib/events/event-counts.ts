@@ -1,6 +1,5 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
-import { inTransaction, isUniqueViolation } from '../database/connect.ts'
+import { inTransaction, isUniqueViolation, pauseAfterBatch } from '../database/connect.ts'
 import { DAY, HOUR, isoAt, MINUTE, SECOND, timeOrderedUuid } from '../shared/time.ts'
 import type { Core } from '../web/core.ts'
 
@@ -38,11 +37,12 @@ export async function countEvents({ clock, knex }: Pick<Core, 'clock' | 'knex'>)
   await knex('sso_event_counts').where('day', '<', firstDay(now)).delete()
   let from = await countedUntil(knex, first)
   while (from < end && performance.now() - startedAt < maxRunMs) {
+    const batchStartedAt = performance.now()
     const next = await knex('sso_events').where('at', '>', from).orderBy('at').first('at')
     const until = next && next.at < end ? isoAt(Math.min(Date.parse(next.at) + HOUR, now - settleMs)) : end
     if (!(await countRange(knex, from, until))) return
     from = until
-    await nextTurn()
+    await pauseAfterBatch(knex, batchStartedAt)
   }
 }
 

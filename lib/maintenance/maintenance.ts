@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { pauseAfterBatch } from '../database/connect.ts'
 import { countEvents } from '../events/event-counts.ts'
 import type { EventLog } from '../events/event-log.ts'
 import type { RefusalLog } from '../events/refusal-log.ts'
@@ -152,6 +152,7 @@ async function deleteInBatches(
   const now = Math.min(await clock.measure(), Date.now())
   const until = new Date(now - retentionMs).toISOString()
   for (let done = 0; done < maxRowsPerRun && performance.now() - startedAt < maxRunMs; done += batchSize) {
+    const batchStartedAt = performance.now()
     // Two statements: not every database can delete with a limit, or from a table that the same statement reads.
     const ids: string[] = await knex(table)
       .where(column, '<', until)
@@ -160,6 +161,6 @@ async function deleteInBatches(
       .pluck('id')
     if (ids.length > 0) await knex(table).whereIn('id', ids).delete()
     if (ids.length < batchSize) return
-    await nextTurn()
+    await pauseAfterBatch(knex, batchStartedAt)
   }
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Knex } from 'knex'
+import { pauseAfterBatch } from '../database/connect.ts'
 import { changeRows, insertInto, selectRows } from '../database/statement.ts'
 import type { Provider } from '../providers/provider.ts'
 import { digest, type Seal } from '../shared/seal.ts'
@@ -283,6 +283,7 @@ export class SessionsTable {
   async *remove(match: SessionMatch, given?: SessionEnding): AsyncIterable<RemovedSession[]> {
     let ending = given
     for (let found = batchSize; found === batchSize; ) {
+      const startedAt = performance.now()
       const query = this.#matching(match).select(
         'id',
         'session',
@@ -302,7 +303,7 @@ export class SessionsTable {
       found = deleted < rows.length ? batchSize : rows.length
       // Another caller deleted the same rows. Continue, since no caller may return before all rows are gone.
       if (deleted > 0) yield rows.map((row) => this.#toRemoved(row))
-      if (found === batchSize) await nextTurn()
+      if (found === batchSize) await pauseAfterBatch(this.#knex, startedAt)
     }
     if (ending) await this.#knex('sso_session_endings').where({ id: ending.id }).delete()
   }

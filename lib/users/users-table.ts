@@ -61,8 +61,11 @@ export class UsersTable implements UserDirectory {
 
   /** @param ids at most 1,000 */
   async findAll(ids: readonly string[], portal: string): Promise<User[]> {
-    const rows: Row[] = await this.#rows().select(columns).where({ portal }).whereIn('id', ids)
-    return rows.map(fromRow)
+    // Without the portal in the condition, for which SQLite would read all its users.
+    const rows: (Row & { portal: string })[] = await this.#rows()
+      .select(...columns, 'portal')
+      .whereIn('id', ids)
+    return rows.filter((row) => row.portal === portal).map(fromRow)
   }
 
   /** Reads the users of one portal until enough are found: no index finds a part of a name. */

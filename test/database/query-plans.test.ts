@@ -260,3 +260,86 @@ describe('with many rows in PostgreSQL, at most 1,100 are read by', () => {
     expect(await unboundedIn(() => portal.sso.runMaintenance())).toEqual([])
   })
 })
+
+const sqliteExceptions: typeof exceptions = [
+  [/from "sso_session_endings"/, 'it has rows only while sessions end'],
+  [
+    /^delete from "sso_provider_(health|logos)"/,
+    'once a minute, and they have at most one row for each provider',
+  ],
+]
+
+/**
+ * The statements that SQLite would run without an index, or by the index of the portal alone, although nothing ends them early. Without
+ * statistics it takes a portal for a handful of rows.
+ */
+async function unindexedIn(
+  database: Knex,
+  act: () => Promise<unknown>,
+): Promise<[plan: string, sql: string][]> {
+  const statements = new Map<string, Knex.Value[]>()
+  const listen = ({ sql, bindings = [] }: { sql: string; bindings?: Knex.Value[] }) => {
+    if (/^(?:select|update|delete)\b.*\bsso_/is.test(sql)) statements.set(sql, bindings)
+  }
+  database.on('query', listen)
+  await act()
+  database.removeListener('query', listen)
+  expect(statements.size).toBeGreaterThan(30)
+  const found: [string, string][] = []
+  for (const [sql, bindings] of statements) {
+    if ([...exceptions, ...sqliteExceptions].some(([pattern]) => pattern.test(sql.replaceAll('`', '"'))))
+      continue
+    const plan: { detail: string }[] = await database.raw(`explain query plan ${sql}`, bindings)
+    for (const { detail } of plan)
+      if (
+        /^SCAN sso_(?!.*USING INDEX)/.test(detail) ||
+        (/\(portal=\?\)$/.test(detail) && !/\blimit\b/.test(sql))
+      )
+        found.push([detail, sql])
+  }
+  return found
+}
+
+it('SQLite reads by an index what a sign-in, the pages and the maintenance need', async () => {
+  const [, fresh] = everyDatabase.find(([name]) => name === 'SQLite')!
+  const { config, drop } = await fresh()
+  const database = knexModule(config)
+  const { sso, url, connect, close } = await startPortal({
+    database,
+    mount(app, sso) {
+      mountDefault(app, sso)
+      app.use('/admin/sso', sso.admin({ authorize: (req) => req.get('x-admin') === 'yes' }))
+    },
+  })
+  await connect(provider)
+  await sso.users.create(ada)
+  const people = Array.from({ length: 100 }, (_, n) => ({
+    portal: 'default',
+    user_id: `u${n}`,
+    at: '2026-01-01T00:00:00.000Z',
+  }))
+  await database('sso_events').insert(
+    people.map((row, n) => ({ ...row, id: `e${n}`, kind: 'signed-in', detail: '{}' })),
+  )
+  const unindexed = await unindexedIn(database, async () => {
+    const browser = new Visitor()
+    await signIn({ portal: { url }, visitor: browser }, 'acme')
+    for (const path of ['/portal', '/account/security', '/account/security/add'])
+      expect([path, (await browser.get(`${url}${path}`)).status]).toEqual([path, 200])
+    for (const path of [
+      '',
+      '/acme',
+      '/events',
+      '/events?user=ada@example.com',
+      '/sessions',
+      '/sessions?provider=acme',
+    ])
+      expect([path, (await admin.get(`${url}/admin/sso${path}`)).status]).toEqual([path, 200])
+    await sso.runMaintenance()
+    await browser.post(`${url}/logout`)
+  })
+  await close()
+  await database.destroy()
+  await drop()
+  expect(unindexed).toEqual([])
+})
