@@ -47,6 +47,7 @@ export class Locales {
   readonly languages: readonly string[]
   /** The languages of administrators' pages: those of the host have no texts for them. */
   readonly forAdmin: readonly string[]
+  readonly #bundled = bundledLanguages()
   readonly #options: LocaleOptions
   readonly #i18n: i18n
   #adminTexts: i18n | undefined
@@ -59,8 +60,7 @@ export class Locales {
 
   constructor({ cookieName, secure }: Pick<Core, 'cookieName' | 'secure'>, options: LocaleOptions) {
     this.languages = offeredLanguages(options)
-    const bundled = bundledLanguages()
-    this.forAdmin = this.languages.filter((lang) => bundled.includes(lang))
+    this.forAdmin = this.languages.filter((lang) => this.#bundled.includes(lang))
     this.#options = options
     this.#names = new Map(this.languages.map((lang) => [lang.toLowerCase(), lang]))
     this.#cookie = cookieName('language')
@@ -145,10 +145,11 @@ export class Locales {
     }
   }
 
-  /** @returns the administrator's language, without a request the default one; English where it has no texts for them */
+  /** @returns the administrator's language, without a request the default one; German for `de-AT`, and English where there are no texts */
   resolveForAdmin(req?: Request): Locale {
-    const locale = req ? this.resolve(req) : this.#locale(this.#options.defaultLocale)
-    return this.forAdmin.includes(locale.lang) ? locale : this.resolve()
+    const { lang } = req ? this.resolve(req) : this.#locale(this.#options.defaultLocale)
+    const [found = 'en'] = [lang, lang.replace(/-.*/, '')].filter((each) => this.#bundled.includes(each))
+    return this.#locale(found)
   }
 
   #say(lang: string, said: AdminText | StoredPhrase, given: PhraseValues = {}): string {
@@ -176,7 +177,7 @@ export class Locales {
     if (this.#i18n.hasResourceBundle(lang, 'translation')) return
     const parent = lang.replace(/-[^-]+$/, '')
     if (parent !== lang) this.#load(parent)
-    else if (!bundledLanguages().includes(lang)) this.#load('en')
+    else if (!this.#bundled.includes(lang)) this.#load('en')
     const { script = '' } = new Intl.Locale(lang).maximize()
     const direction = rightToLeft.has(script) ? 'rtl' : 'ltr'
     for (const texts of [{ layout: { direction } }, readTexts(lang), this.#options.locales[lang] || {}])

@@ -163,8 +163,15 @@ describe('the language of a page', () => {
 
 describe('a text for administrators', () => {
   const core = cookieCore(new Seal([testSecret], 'x'))
-  const say = (defaultLocale: string) =>
-    new Locales(core, { locales: {}, defaultLocale }).resolveForAdmin().say
+  const say = (defaultLocale: string, locales = {}) =>
+    new Locales(core, { locales, defaultLocale }).resolveForAdmin().say
+
+  it.each([
+    ['de-AT', 'Abbrechen'],
+    ['he', 'Cancel'],
+  ])('is in the language without its region, else in English, if only the host has %s', (lang, text) => {
+    expect(say(lang, { [lang]: {} })('Cancel')).toBe(text)
+  })
 
   it.each(['{{other}}', '$t(Cancel)', '$&', '__proto__', attack])(
     'takes the value %j of a provider as it is',
