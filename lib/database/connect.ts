@@ -148,13 +148,16 @@ export function isSqlite({ client }: Knex): boolean {
   return (client as { dialect: string }).dialect === 'sqlite3'
 }
 
+/** A batch that took longer has waited for a lock, and blocked nobody. */
+const maxPauseMs = 100
+
 /**
- * Lets other requests go on between two batches. SQLite works in this process, so it pauses for twice as long as the batch took.
+ * Lets other requests go on between two batches. SQLite works in this process, so the pause is twice as long as the batch.
  *
  * @param startedAt of the batch, in milliseconds of `performance.now()`
  */
 export async function pauseAfterBatch(knex: Knex, startedAt: number): Promise<void> {
-  if (isSqlite(knex)) await sleep(2 * (performance.now() - startedAt))
+  if (isSqlite(knex)) await sleep(Math.min(2 * (performance.now() - startedAt), maxPauseMs))
   else await nextTurn()
 }
 
