@@ -59,7 +59,7 @@ export async function millisecondsLeft(redis: RedisLike, key: string): Promise<n
 /** The client behind a circuit breaker. It probes with the key of the command, because one node of a cluster may be down. */
 export function limitRedis(client: RedisLike, breaker: CircuitBreaker): RedisLike {
   const run = (key: string | undefined, call: () => Promise<unknown>) =>
-    breaker.run(call, () => client.get(key ?? ''))
+    breaker.run(call, { key, probe: () => client.get(key ?? '') })
   // The breaker limits the time. A limit of the client costs a signal and a timer for each command, which live until it expires.
   // As `withCommandOptions`, but calls the functions of this object, which a host may have wrapped.
   const options = { _commandOptions: { value: { timeout: 0 } } }

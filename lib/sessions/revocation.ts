@@ -88,7 +88,7 @@ export class Revocation {
       }
     } catch (error) {
       // The outage was logged.
-      if (breakers.redis.isOpen) return
+      if (breakers.redis.outage.isOngoing) return
       logger.warn(
         { cause: describeError(error) },
         'revoked sessions could not be removed from their store; they admit nobody',

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { isConnectionError, PortalSsoError } from './errors.ts'
 import type { Outage } from './outage.ts'
 import { SECOND, withTimeout } from './time.ts'
@@ -14,6 +15,8 @@ export interface CircuitBreakerOptions {
 }
 
 const probeIntervalMs = SECOND / 4
+/** that are remembered after a failure */
+const maxKeys = 1000
 /** A request waits this long for a probe, so that the first one after the outage succeeds. */
 const probeWaitMs = 50
 /** A probe may never settle, because its connection was lost without a sign. */
@@ -28,6 +31,8 @@ const probeTimeoutMs = 10 * SECOND
 export class CircuitBreaker {
   readonly outage: Outage
   readonly #options: CircuitBreakerOptions
+  /** The causes of recent failures. One node of a cluster may be down while the others respond, so that the circuit stays closed. */
+  readonly #failedKeys = new LRUCache<string, { cause: unknown; at: number }>({ max: maxKeys })
   /** of the open circuit */
   #cause: unknown
   #probing: Promise<void> | undefined
@@ -47,12 +52,19 @@ export class CircuitBreaker {
   /**
    * @param call a function; or a call that was sent already, whose result is then ignored if the service is not available
    * @param probe tells whether this call would succeed again; default the common one
+   * @param key the next calls with this key fail at once, too, so that a request with several of them waits once
    * @throws PortalSsoError with the breaker's code if the service is not available; other errors of the call unchanged
    */
-  async run<T>(call: PromiseLike<T> | (() => PromiseLike<T>), probe?: Probe): Promise<T> {
-    if (this.#cause !== undefined) {
+  async run<T>(
+    call: PromiseLike<T> | (() => PromiseLike<T>),
+    { probe, key = '' }: { probe?: Probe; key?: string | undefined } = {},
+  ): Promise<T> {
+    const failed = this.#failedKeys.size > 0 ? this.#failedKeys.get(key) : undefined
+    const hasJustFailed = failed !== undefined && performance.now() - failed.at < probeIntervalMs
+    if (hasJustFailed || this.#cause !== undefined) {
       if (call instanceof Promise) call.catch(() => {})
-      if (!(await this.#hasRecovered(probe))) throw this.#unavailable(this.#cause)
+      if (hasJustFailed || !(await this.#hasRecovered(probe)))
+        throw this.#unavailable(this.#cause ?? failed?.cause)
     }
     const sentAt = performance.now()
     try {
@@ -64,6 +76,7 @@ export class CircuitBreaker {
       if (!isConnectionError(error)) throw error
       // Otherwise another call has succeeded meanwhile: one node of a cluster is down, one table is locked, or one command is slow.
       if (this.#respondedAt < sentAt) this.#open(error, probe)
+      else if (key !== '') this.#failedKeys.set(key, { cause: error, at: performance.now() })
       throw this.#unavailable(error)
     }
   }

@@ -27,6 +27,10 @@ export class Outage {
     this.#code = code
   }
 
+  get isOngoing(): boolean {
+    return this.#reference !== undefined
+  }
+
   /** @returns the reference of the log lines */
   report(error: unknown): string {
     const now = Date.now()

@@ -221,10 +221,7 @@ export class RateLimiter {
   /** The circuit breaker limits the time, and logs outages. */
   async #eval(script: string, request: { keys: string[]; arguments: string[] }): Promise<unknown[]> {
     const run = async (each: string) => (await this.#redis?.eval(each, request)) as unknown[]
-    return await this.#breaker.run(
-      () => run(script),
-      () => run('return 1'),
-    )
+    return await this.#breaker.run(() => run(script), { probe: () => run('return 1') })
   }
 
   /** Of an error with which Redis responds, such as a missing permission. */

@@ -86,10 +86,10 @@ describe('a circuit breaker', () => {
   it('admits calls to a node of a cluster that works, after one to another node has failed', async () => {
     clock.back()
     const breaker = createBreaker(never)
-    await expect(breaker.run(refused, refused)).rejects.toMatchObject(unavailable)
-    await expect(breaker.run(works, works)).rejects.toMatchObject(unavailable)
+    await expect(breaker.run(refused, { probe: refused })).rejects.toMatchObject(unavailable)
+    await expect(breaker.run(works, { probe: works })).rejects.toMatchObject(unavailable)
     await sleep(300)
-    expect(await breaker.run(works, works)).toBe('value')
+    expect(await breaker.run(works, { probe: works })).toBe('value')
   })
 
   it('does not open for errors with which the service responds, which an attacker could provoke', async () => {
@@ -108,6 +108,19 @@ describe('a circuit breaker', () => {
     await breaker.run(works)
     await expectTimeout(slow, 800)
     expect(breaker.isOpen).toBe(false)
+  })
+
+  it('refuses further calls for a key at once that has just failed while others succeed, for a quarter of a second', async () => {
+    const breaker = createBreaker(never)
+    const slow = breaker.run(never, { key: 'on a node that is down' })
+    await turn()
+    await breaker.run(works, { key: 'on another node' })
+    await expectTimeout(slow, 800)
+    await expect(breaker.run(works, { key: 'on a node that is down' })).rejects.toMatchObject(unavailable)
+    expect(await breaker.run(works, { key: 'on another node' })).toBe('value')
+    expect(breaker.isOpen).toBe(false)
+    await sleep(300)
+    expect(await breaker.run(works, { key: 'on a node that is down' })).toBe('value')
   })
 
   it('ignores a late response and a late rejection', async () => {

@@ -8,7 +8,7 @@ import type { StructureNumbers } from '../../bench/structure.ts'
 /** Upper bounds of what `npm run structure` measures. Lower them when the structure improves. */
 const bounds: StructureNumbers = {
   files: 225,
-  lines: 31_950,
+  lines: 31_960,
   callbackFiles: 49,
   callbackFunctions: 176,
   // One of them marks the code as redeemed. With Redis, there are five.

@@ -183,12 +183,18 @@ export const statuses = (samples: readonly Sample[]): number[] =>
 export const ofKind = (samples: readonly Sample[], ...kinds: Sample['kind'][]): Sample[] =>
   samples.filter(({ kind }) => kinds.includes(kind))
 
-/** Subtracts what the machine itself made a request wait: the longest wait of a control request at the same time. */
+/** Subtracts the time in which a control request was waiting, too: the machine itself was slow then. */
 function ownWait({ at, waitMs }: Sample, all: readonly Sample[]): number {
-  const controls = ofKind(all, 'control').filter(
-    (control) => control.at < at + waitMs && control.at + control.waitMs > at,
-  )
-  return Math.max(0, waitMs - Math.max(0, ...controls.map((control) => control.waitMs)))
+  const end = at + waitMs
+  let own = waitMs
+  let counted = at
+  for (const control of ofKind(all, 'control').sort((a, b) => a.at - b.at)) {
+    const [from, until] = [Math.max(control.at, counted), Math.min(control.at + control.waitMs, end)]
+    if (until <= from) continue
+    own -= until - from
+    counted = until
+  }
+  return own
 }
 
 /** @param percent of the requests do not wait longer */
@@ -197,7 +203,7 @@ const waitOf = (samples: readonly Sample[], all: readonly Sample[], percent: num
   return Math.round(waits[Math.ceil((waits.length * percent) / 100) - 1] ?? 0)
 }
 
-/** Without what the machine made the requests wait. */
+/** Without the time in which the machine was slow. */
 export const longestWait = ({ all }: Outage, samples: readonly Sample[]): number => waitOf(samples, all, 100)
 
 /** The wait that 95 % of the requests do not exceed. */
