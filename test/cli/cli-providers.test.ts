@@ -324,21 +324,22 @@ describe('portal-sso providers at a terminal', () => {
     ])
   })
 
+  /** The answers from the client secret on, for an issuer that does not respond, and the correct one for the second try. */
+  const correctIssuer = (): [question: string, answer: string][] => [
+    ['Client secret', `${clientSecret}\r`],
+    ['Whose addresses do you trust?', '\r'],
+    ['E-mail domains', '\r'],
+    ['Change your answers and try again?', '\r'],
+    ['Issuer', `${provider.issuer}\r`],
+    ['Client ID', '\r'],
+    ['leave empty to keep it', '\r'],
+  ]
+
   it('asks again if the test fails, and keeps the answers that are left empty', async () => {
     const nobody = `http://127.0.0.1:${await freePort()}`
     const { code, screen } = await cli.converse(
       ['providers', 'add', '--slug', 'acme', '--disabled'],
-      [
-        ['Issuer', `${nobody}\r`],
-        ['Client ID', `${provider.clientId}\r`],
-        ['Client secret', `${clientSecret}\r`],
-        ['Whose addresses do you trust?', '\r'],
-        ['E-mail domains', '\r'],
-        ['Change your answers and try again?', '\r'],
-        ['Issuer', `${provider.issuer}\r`],
-        ['Client ID', '\r'],
-        ['leave empty to keep it', '\r'],
-      ],
+      [['Issuer', `${nobody}\r`], ['Client ID', `${provider.clientId}\r`], ...correctIssuer()],
     )
     expect(code).toBe(0)
     expect(screen).toContain(`no usable discovery document at ${nobody}`)
@@ -352,15 +353,7 @@ describe('portal-sso providers at a terminal', () => {
     const flags = ['--issuer', nobody, '--client-id', provider.clientId]
     const { code } = await cli.converse(
       ['providers', 'add', '--slug', 'acme', '--disabled', ...flags],
-      [
-        ['Client secret', `${clientSecret}\r`],
-        ['Whose addresses do you trust?', '\r'],
-        ['E-mail domains', '\r'],
-        ['Change your answers and try again?', '\r'],
-        ['Issuer', `${provider.issuer}\r`],
-        ['Client ID', '\r'],
-        ['leave empty to keep it', '\r'],
-      ],
+      correctIssuer(),
     )
     expect(code).toBe(0)
     expect(await listProviders()).toMatchObject([{ issuer: provider.issuer, clientId: provider.clientId }])

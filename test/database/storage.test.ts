@@ -448,7 +448,10 @@ describe.each(everyEmptyDatabase)('on %s', (name, fresh) => {
         })
         expect(await table().findById(user.id, portal)).toStrictEqual(user)
         expect(await table().findByEmail(user.email, portal)).toStrictEqual(user)
+        expect(await table().findAll([user.id, 'nobody'], portal)).toStrictEqual([user])
         expect(await table().findById(user.id, 'elsewhere')).toBeUndefined()
+        // Attacker: an administrator of another portal, who asks for the name that belongs to an ID.
+        expect(await table().findAll([user.id], 'elsewhere')).toEqual([])
         expect(await table().findByEmail(user.email, 'elsewhere')).toBeUndefined()
         const row = await knex('sso_users').where({ id: user.id }).first()
         expect(JSON.parse(row.fields)).toEqual({ phone: '1', news: true })
