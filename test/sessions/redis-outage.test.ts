@@ -5,7 +5,7 @@ import { closedAfterEach } from '../support/closed-after-each.ts'
 import type { TestPortal } from '../support/portal.ts'
 import { connectRedis, type OwnRedis, startOwnRedis } from '../support/redis.ts'
 import { responseUrl, signIn, startPortalWithAda, timed, useProvider } from '../support/scene.ts'
-import { Visitor } from '../support/visitor.ts'
+import { type Seen, Visitor } from '../support/visitor.ts'
 
 const provider = await useProvider()
 const open = closedAfterEach()
@@ -115,6 +115,51 @@ describe('a sign-in during which Redis starts to hang', () => {
     expect((await other.get(`${portal.url}/portal`)).status).toBe(302)
     expect(messages()).toEqual(['Redis is not available'])
     expect(await portal.knex('sso_sessions')).toHaveLength(1)
+  })
+})
+
+/** A client whose commands for new sessions never settle, once `hang` was called, as if a node of a cluster were down. */
+function clusterOf(redis: RedisClientType) {
+  let known: string[] | undefined
+  const sent: string[] = []
+  const client = new Proxy(redis, {
+    get(target, name, receiver) {
+      if (!['get', 'set', 'del'].includes(String(name))) return Reflect.get(target, name, receiver)
+      return async (...parameters: unknown[]) => {
+        const key = String([parameters[0]].flat()[0])
+        if (!known || known.includes(key) || !key.includes(':session:'))
+          return await Reflect.apply(target[name as 'get'], target, parameters)
+        sent.push(String(name))
+        return await new Promise<never>(() => {})
+      }
+    },
+  })
+  const hang = async () => {
+    known = await redis.keys('*')
+  }
+  return { client, sent, hang }
+}
+
+describe('a node of a cluster that hangs, with the new session of a sign-in', () => {
+  it('is waited for once by its callback, with one log line, while sessions on other nodes continue', async () => {
+    const cluster = clusterOf(redis)
+    const other = await startPortalWithAda(provider, { redis: cluster.client })
+    open.push(other)
+    const [signedIn, browser] = [new Visitor(), new Visitor()]
+    await signIn({ portal: other, visitor: signedIn }, 'acme')
+    const response = await responseUrl(browser, await browser.get(`${other.url}/login/acme`))
+    other.logs.length = 0
+    await cluster.hang()
+    let seen: Seen | undefined
+    void browser.get(response).then((page) => {
+      seen = page
+    })
+    // The other nodes respond, so the circuit stays closed.
+    while (!seen) expect((await signedIn.get(`${other.url}/portal`)).status).toBe(200)
+    expect(seen.status).toBe(503)
+    expect(cluster.sent).toEqual(['set'])
+    expect(other.logs.map(({ message }) => message)).toEqual(['Redis is not available'])
+    expect(await other.knex('sso_sessions')).toHaveLength(1)
   })
 })
 
